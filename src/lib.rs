@@ -1,0 +1,12 @@
+//! ReturnFeed: vMix's picture and tally in every crew member's browser.
+//!
+//! The rooms and the rules between them are drawn in `ARCHITECTURE.md`;
+//! `tests/architecture.rs` keeps them.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod access;
+pub mod clock;
+pub mod media;
+pub mod problems;
