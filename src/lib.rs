@@ -8,5 +8,6 @@
 
 pub mod access;
 pub mod clock;
+pub mod hub;
 pub mod media;
 pub mod problems;

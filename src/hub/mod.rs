@@ -1,0 +1,422 @@
+//! Streams by name: where every source and every reader meet.
+//!
+//! Owns: who publishes a stream, who watches it, its current GOP, its derived renditions, and the
+//! events of all that. Does not own: any protocol, any socket, any codec. Flows from the ingest
+//! rooms ([`Hub::publish`]) to the egress rooms ([`Hub::join`], then [`Viewer::subscribe`]).
+//!
+//! A stream outlives its sources: viewers stay while one encoder goes and the next one comes.
+//! A slow reader never holds up a source: its queue drops, and it goes on at the next point where
+//! decoding can start.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast;
+
+use crate::access::{Access, Action, Refusal, Request};
+use crate::clock::Clock;
+use crate::media::{MediaItem, StreamName, Track, Transform, TransformProblem};
+use crate::problems::Problems;
+
+mod gop;
+mod queue;
+mod stream;
+
+pub use queue::{Delivery, Subscription};
+use stream::Stream;
+
+/// A source that has sent nothing for this long may be replaced by another address.
+pub const SILENT_AFTER: Duration = Duration::from_secs(2);
+
+/// Events a reader of [`Hub::events`] may fall behind before it misses some.
+const EVENTS_KEPT: usize = 1024;
+
+/// Makes the transform of a rendition when somebody first wants it.
+pub type TransformFactory = Arc<dyn Fn() -> Box<dyn Transform> + Send + Sync>;
+
+/// The streams of the box. Cheap to clone; every clone is the same hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    access: Access,
+    problems: Problems,
+    browser: TransformFactory,
+    streams: Mutex<BTreeMap<StreamName, Arc<Mutex<Stream>>>>,
+    events: broadcast::Sender<Event>,
+}
+
+/// A wish to send a stream to the box.
+#[derive(Clone, Debug)]
+pub struct PublishRequest {
+    /// The stream to feed.
+    pub stream: StreamName,
+    /// Where the source sends from.
+    pub from: SocketAddr,
+    /// The secret it presented, if any.
+    pub secret: Option<String>,
+    /// The protocol it came by, for people: `SRT`.
+    pub protocol: &'static str,
+}
+
+/// A wish to watch a stream.
+#[derive(Clone, Debug)]
+pub struct JoinRequest {
+    /// The stream to watch.
+    pub stream: StreamName,
+    /// The session's name in events and logs.
+    pub session: String,
+    /// Where the viewer asks from; `None` for the box itself.
+    pub from: Option<IpAddr>,
+    /// The secret it presented, if any.
+    pub secret: Option<String>,
+}
+
+/// Why a source may not publish.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The gate said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Somebody else is sending this stream.
+    #[error("stream {stream:?} is already being sent from {by}; stop that sender, or give this one another stream ID")]
+    Busy {
+        /// The stream's short name.
+        stream: String,
+        /// The address of the source that has it.
+        by: SocketAddr,
+    },
+}
+
+/// Another source has taken the stream over; this one is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another source has taken the stream over")]
+pub struct Superseded;
+
+/// Which form of a stream a reader wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rendition {
+    /// What was sent.
+    Original,
+    /// What browsers can show at once.
+    Browser,
+}
+
+/// What happened in the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A source began to send.
+    Started {
+        /// The stream it feeds.
+        stream: StreamName,
+        /// Its address.
+        from: SocketAddr,
+    },
+    /// A source stopped, and no other took over.
+    Stopped {
+        /// The stream it fed.
+        stream: StreamName,
+    },
+    /// What a stream is changed: its tracks, or whether browsers can show it.
+    Changed {
+        /// The stream.
+        stream: StreamName,
+    },
+    /// A viewer came.
+    Joined {
+        /// The stream it watches.
+        stream: StreamName,
+        /// Its session.
+        session: String,
+        /// Its address.
+        from: Option<IpAddr>,
+    },
+    /// A viewer went.
+    Left {
+        /// The stream it watched.
+        stream: StreamName,
+        /// Its session.
+        session: String,
+    },
+}
+
+/// How well a source's packets arrive, as its protocol counts them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransportStats {
+    /// Round-trip time.
+    pub rtt: Duration,
+    /// The latency both ends agreed on.
+    pub negotiated_latency: Duration,
+    /// Packets received since the start.
+    pub received_packets: u64,
+    /// Bytes received since the start.
+    pub received_bytes: u64,
+    /// Packets found missing, whether or not they came later.
+    pub lost_packets: u64,
+    /// Packets that never came in time.
+    pub dropped_packets: u64,
+    /// Packets that came again on request.
+    pub retransmitted_packets: u64,
+    /// Whether the link is encrypted.
+    pub encrypted: bool,
+}
+
+/// A stream as it stands, for people and programs.
+#[derive(Clone, Debug)]
+pub struct StreamStatus {
+    /// Its name.
+    pub name: StreamName,
+    /// Its source, while it is live.
+    pub source: Option<SourceStatus>,
+    /// The tracks of the source.
+    pub tracks: Vec<TrackStatus>,
+    /// Why browsers cannot show it, if they cannot.
+    pub problem: Option<TransformProblem>,
+    /// Viewers right now.
+    pub viewers: usize,
+    /// Access units of video received since the source began.
+    pub video_units: u64,
+}
+
+/// The source of a live stream.
+#[derive(Clone, Debug)]
+pub struct SourceStatus {
+    /// Its address.
+    pub from: SocketAddr,
+    /// The protocol it came by.
+    pub protocol: &'static str,
+    /// When it began.
+    pub started: Instant,
+    /// When its last access unit came.
+    pub last_item: Instant,
+    /// How well its packets arrive, once known.
+    pub transport: Option<TransportStats>,
+}
+
+/// A track of a live stream.
+#[derive(Clone, Debug)]
+pub struct TrackStatus {
+    /// The track.
+    pub track: Track,
+}
+
+impl Hub {
+    /// A hub without streams. `browser` makes what turns a source into [`Rendition::Browser`].
+    pub fn new(clock: Clock, access: Access, problems: Problems, browser: TransformFactory) -> Self {
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        Self(Arc::new(Inner { clock, access, problems, browser, streams: Mutex::default(), events }))
+    }
+
+    /// Begins to feed a stream.
+    ///
+    /// A live stream is taken over at once by a source at the same IP address (an encoder that
+    /// restarts), by any other only once the present one has been silent for [`SILENT_AFTER`].
+    ///
+    /// # Errors
+    /// When the gate refuses, or another source is sending.
+    pub fn publish(&self, request: PublishRequest) -> Result<Publisher, PublishError> {
+        let action = Action::Publish(request.stream.clone());
+        self.admit(action, Some(request.from.ip()), request.secret.as_deref())?;
+        let now = self.0.clock.now();
+        let state = self.with_stream(&request.stream, |stream| stream.start(&request, now))?;
+        tracing::info!(stream = %request.stream, peer = %request.from, protocol = request.protocol, "source started");
+        self.emit(Event::Started { stream: request.stream.clone(), from: request.from });
+        let (stream, source) = state;
+        Ok(Publisher { hub: self.clone(), name: request.stream, stream, source })
+    }
+
+    /// Lets a viewer in, whether or not the stream is live.
+    ///
+    /// # Errors
+    /// When the gate refuses.
+    pub fn join(&self, request: JoinRequest) -> Result<Viewer, Refusal> {
+        let action = Action::Subscribe(request.stream.clone());
+        self.admit(action, request.from, request.secret.as_deref())?;
+        let JoinRequest { stream: name, session, from, .. } = request;
+        let Ok((stream, ())) = self.with_stream(&name, |stream| {
+            stream.viewers += 1;
+            Ok::<_, std::convert::Infallible>(())
+        });
+        self.emit(Event::Joined { stream: name.clone(), session: session.clone(), from });
+        Ok(Viewer { hub: self.clone(), name, session, stream })
+    }
+
+    /// Whether a source is sending this stream.
+    pub fn is_live(&self, name: &StreamName) -> bool {
+        self.status(name).is_some_and(|status| status.source.is_some())
+    }
+
+    /// One stream as it stands.
+    pub fn status(&self, name: &StreamName) -> Option<StreamStatus> {
+        let stream = lock(&self.0.streams).get(name).cloned()?;
+        Some(lock(&stream).status(name))
+    }
+
+    /// Every stream that has a source or a viewer, by name.
+    pub fn streams(&self) -> Vec<StreamStatus> {
+        let streams: Vec<_> = lock(&self.0.streams).iter().map(|(n, s)| (n.clone(), s.clone())).collect();
+        streams.iter().map(|(name, stream)| lock(stream).status(name)).collect()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
+    fn admit(&self, action: Action, from: Option<IpAddr>, secret: Option<&str>) -> Result<(), Refusal> {
+        self.0.access.admit(&Request { action, from, secret })
+    }
+
+    fn emit(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.0.events.send(event);
+    }
+
+    /// Finds or makes the stream and changes it, all while it cannot be forgotten.
+    fn with_stream<T, E>(
+        &self,
+        name: &StreamName,
+        change: impl FnOnce(&mut Stream) -> Result<T, E>,
+    ) -> Result<(Arc<Mutex<Stream>>, T), E> {
+        let mut streams = lock(&self.0.streams);
+        let stream = streams.entry(name.clone()).or_insert_with(|| Arc::new(Mutex::new(Stream::default()))).clone();
+        let changed = change(&mut lock(&stream));
+        if lock(&stream).is_unused() {
+            streams.remove(name);
+        }
+        changed.map(|value| (stream, value))
+    }
+
+    /// Tells about a changed stream what the board and the listeners must know.
+    fn settle(&self, name: &StreamName, before: Option<TransformProblem>, after: Option<TransformProblem>) {
+        if before == after {
+            return;
+        }
+        let subject = name.short();
+        if let Some(problem) = &before {
+            self.0.problems.clear(problem.code, &subject);
+        }
+        if let Some(TransformProblem { code, text }) = after {
+            self.0.problems.raise(crate::problems::Problem { code, subject, text });
+        }
+        self.emit(Event::Changed { stream: name.clone() });
+    }
+
+    fn forget_unused(&self, name: &StreamName) {
+        let mut streams = lock(&self.0.streams);
+        if streams.get(name).is_some_and(|stream| lock(stream).is_unused()) {
+            streams.remove(name);
+        }
+    }
+}
+
+/// The right to feed a stream, until dropped or superseded.
+pub struct Publisher {
+    hub: Hub,
+    name: StreamName,
+    stream: Arc<Mutex<Stream>>,
+    source: u64,
+}
+
+impl Publisher {
+    /// The stream this source feeds.
+    pub fn stream(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Hands one item to every reader. Never waits.
+    ///
+    /// # Errors
+    /// When another source has taken the stream over.
+    pub fn send(&mut self, item: MediaItem) -> Result<(), Superseded> {
+        let now = self.hub.0.clock.now();
+        let tracks_changed = matches!(item, MediaItem::Tracks(_));
+        let (before, after) = {
+            let mut stream = lock(&self.stream);
+            let before = stream.problem();
+            stream.push(self.source, item, now)?;
+            (before, stream.problem())
+        };
+        self.hub.settle(&self.name, before, after);
+        if tracks_changed {
+            self.hub.emit(Event::Changed { stream: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Puts the transport's own counts into the stream's status.
+    pub fn report(&self, stats: TransportStats) {
+        lock(&self.stream).report(self.source, stats);
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let (before, ended) = {
+            let mut stream = lock(&self.stream);
+            (stream.problem(), stream.stop(self.source))
+        };
+        if ended {
+            tracing::info!(stream = %self.name, "source stopped");
+            self.hub.settle(&self.name, before, None);
+            self.hub.emit(Event::Stopped { stream: self.name.clone() });
+        }
+        self.hub.forget_unused(&self.name);
+    }
+}
+
+/// A viewer that was let in; it leaves when dropped.
+pub struct Viewer {
+    hub: Hub,
+    name: StreamName,
+    session: String,
+    stream: Arc<Mutex<Stream>>,
+}
+
+impl Viewer {
+    /// The stream it watches.
+    pub fn stream(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Its session.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Everything the stream carries from its current GOP on, across sources.
+    ///
+    /// A fan-out that serves many viewers of one stream subscribes once, with its first viewer;
+    /// the subscription may outlive that viewer.
+    pub fn subscribe(&self, rendition: Rendition) -> Subscription {
+        let name = self.name.clone();
+        let hub = self.hub.clone();
+        let on_drop = Box::new(move || hub.forget_unused(&name));
+        let (before, subscription, after) = {
+            let mut stream = lock(&self.stream);
+            let before = stream.problem();
+            let subscription = stream.subscribe(self.stream.clone(), rendition, &self.hub.0.browser, on_drop);
+            (before, subscription, stream.problem())
+        };
+        self.hub.settle(&self.name, before, after);
+        subscription
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        lock(&self.stream).viewers -= 1;
+        self.hub.emit(Event::Left { stream: self.name.clone(), session: self.session.clone() });
+        self.hub.forget_unused(&self.name);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests;

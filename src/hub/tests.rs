@@ -1,0 +1,244 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::media::{AccessUnit, Codec, Timestamp90k, TrackId};
+
+/// Passes video, marks it, and refuses while the payload says so.
+#[derive(Default)]
+struct Marking {
+    refusing: bool,
+}
+
+impl Transform for Marking {
+    fn push(&mut self, item: &MediaItem) -> Vec<MediaItem> {
+        let MediaItem::Unit(unit) = item else { return vec![item.clone()] };
+        self.refusing = unit.data.starts_with(b"bad");
+        if self.refusing || !unit.codec.is_video() {
+            return Vec::new();
+        }
+        let data = [b"browser ".as_slice(), &unit.data].concat().into();
+        vec![MediaItem::Unit(Arc::new(AccessUnit { data, ..AccessUnit::clone(unit) }))]
+    }
+
+    fn problem(&self) -> Option<TransformProblem> {
+        self.refusing.then(|| TransformProblem { code: "bad", text: "Send something better.".into() })
+    }
+}
+
+struct Studio {
+    hub: Hub,
+    hand: ManualClock,
+    clock: Clock,
+    problems: Problems,
+}
+
+impl Studio {
+    fn new() -> Self {
+        let (clock, hand) = Clock::manual();
+        let problems = Problems::default();
+        let browser: TransformFactory = Arc::new(|| Box::new(Marking::default()));
+        let hub = Hub::new(clock.clone(), Access::open(), problems.clone(), browser);
+        Self { hub, hand, clock, problems }
+    }
+
+    fn publish(&self, from: &str) -> Result<Publisher, PublishError> {
+        let from = from.parse().unwrap();
+        self.hub.publish(PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" })
+    }
+
+    fn join(&self, session: &str) -> Viewer {
+        let stream = StreamName::program();
+        self.hub.join(JoinRequest { stream, session: session.into(), from: None, secret: None }).unwrap()
+    }
+
+    fn tracks(&self) -> MediaItem {
+        MediaItem::Tracks(Arc::new([Track { id: TrackId(256), codec: Codec::H264 }]))
+    }
+
+    fn video(&self, text: &str, random_access: bool) -> MediaItem {
+        self.unit(Codec::H264, text, random_access)
+    }
+
+    fn unit(&self, codec: Codec, text: &str, random_access: bool) -> MediaItem {
+        MediaItem::Unit(Arc::new(AccessUnit {
+            track: TrackId(256),
+            codec,
+            pts: Timestamp90k(0),
+            dts: Timestamp90k(0),
+            random_access,
+            data: Bytes::copy_from_slice(text.as_bytes()),
+            arrived: self.clock.now(),
+        }))
+    }
+}
+
+/// Everything that waits in a subscription, a word each.
+fn drain(subscription: &mut Subscription) -> Vec<String> {
+    std::iter::from_fn(|| subscription.try_next())
+        .map(|delivery| match delivery {
+            Delivery::SourceStarted => "started".into(),
+            Delivery::SourceEnded => "ended".into(),
+            Delivery::Tracks(tracks) => format!("{} tracks", tracks.len()),
+            Delivery::Unit(unit) => String::from_utf8_lossy(&unit.data).into_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_joiner_gets_the_current_gop_and_then_what_follows() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    source.send(studio.tracks()).unwrap();
+    for (text, key) in [("p0", false), ("I1", true), ("p1", false), ("I2", true), ("p2", false)] {
+        source.send(studio.video(text, key)).unwrap();
+    }
+    let mut reader = studio.join("a").subscribe(Rendition::Original);
+    assert_eq!(drain(&mut reader), ["started", "1 tracks", "I2", "p2"]);
+    source.send(studio.video("p3", false)).unwrap();
+    assert_eq!(drain(&mut reader), ["p3"]);
+    assert_eq!(reader.current_gop().len(), 3);
+}
+
+#[test]
+fn a_derived_rendition_is_made_only_while_somebody_reads_it_and_starts_from_the_cache() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    source.send(studio.tracks()).unwrap();
+    source.send(studio.video("I1", true)).unwrap();
+    source.send(studio.unit(Codec::Aac, "sound", true)).unwrap();
+    let viewer = studio.join("a");
+    let mut browser = viewer.subscribe(Rendition::Browser);
+    let mut original = viewer.subscribe(Rendition::Original);
+    assert_eq!(drain(&mut browser), ["started", "1 tracks", "browser I1"]);
+    assert_eq!(drain(&mut original), ["started", "1 tracks", "I1", "sound"]);
+    drop(browser);
+    assert!(lock(&viewer.stream).gop(Rendition::Browser).is_empty());
+}
+
+#[test]
+fn a_readers_subscription_survives_a_restart_of_the_source() {
+    let studio = Studio::new();
+    let mut reader = studio.join("a").subscribe(Rendition::Original);
+    assert!(drain(&mut reader).is_empty());
+    for _ in 0..2 {
+        let mut source = studio.publish("10.0.0.1:1000").unwrap();
+        source.send(studio.video("I", true)).unwrap();
+        drop(source);
+        assert_eq!(drain(&mut reader), ["started", "I", "ended"]);
+    }
+}
+
+#[test]
+fn a_second_source_is_refused_until_the_first_is_silent_but_the_same_address_takes_over_at_once() {
+    let studio = Studio::new();
+    let mut first = studio.publish("10.0.0.1:1000").unwrap();
+    first.send(studio.video("I1", true)).unwrap();
+    let refusal = studio.publish("10.0.0.2:1000").err().unwrap();
+    assert!(refusal.to_string().contains("10.0.0.1:1000"), "{refusal}");
+
+    let mut restarted = studio.publish("10.0.0.1:1001").unwrap();
+    assert_eq!(first.send(studio.video("late", false)), Err(Superseded));
+    drop(first);
+    assert!(studio.hub.is_live(&StreamName::program()), "the old source's end does not end the new one");
+
+    restarted.send(studio.video("I2", true)).unwrap();
+    studio.hand.advance(SILENT_AFTER - Duration::from_millis(1));
+    assert!(studio.publish("10.0.0.2:1000").is_err());
+    studio.hand.advance(Duration::from_millis(1));
+    let _other = studio.publish("10.0.0.2:1000").unwrap();
+    assert_eq!(restarted.send(studio.video("late", false)), Err(Superseded));
+}
+
+#[test]
+fn a_stalled_reader_loses_pictures_up_to_the_next_keyframe_and_holds_up_nobody() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    source.send(studio.tracks()).unwrap();
+    let mut stalled = studio.join("stalled").subscribe(Rendition::Original);
+    let mut quick = studio.join("quick").subscribe(Rendition::Original);
+    drain(&mut quick);
+    source.send(studio.video("I1", true)).unwrap();
+    for _ in 0..2000 {
+        source.send(studio.video("p", false)).unwrap();
+        assert!(!drain(&mut quick).is_empty());
+    }
+    assert_eq!(drain(&mut stalled), ["started", "1 tracks"]);
+    source.send(studio.unit(Codec::Aac, "sound", true)).unwrap();
+    source.send(studio.video("I2", true)).unwrap();
+    source.send(studio.video("p", false)).unwrap();
+    assert_eq!(drain(&mut stalled), ["I2", "p"]);
+    assert_eq!((stalled.dropped_units(), quick.dropped_units()), (2002, 0));
+}
+
+#[test]
+fn a_sender_without_keyframes_cannot_fill_the_memory() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    let megabyte = "x".repeat(1 << 20);
+    source.send(studio.video(&megabyte, true)).unwrap();
+    let mut most = 0;
+    for _ in 0..100 {
+        source.send(studio.video(&megabyte, false)).unwrap();
+        most = most.max(studio.join("a").subscribe(Rendition::Original).current_gop().len());
+    }
+    assert_eq!(most, 32);
+}
+
+#[test]
+fn what_browsers_cannot_show_is_on_the_board_until_it_is_mended() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    let viewer = studio.join("a");
+    let _reader = viewer.subscribe(Rendition::Browser);
+    source.send(studio.video("bad", true)).unwrap();
+    assert_eq!(studio.problems.list().len(), 1);
+    assert_eq!(studio.hub.streams()[0].problem.as_ref().map(|p| p.code), Some("bad"));
+    source.send(studio.video("good", true)).unwrap();
+    assert!(studio.problems.list().is_empty());
+    source.send(studio.video("bad", true)).unwrap();
+    drop(source);
+    assert!(studio.problems.list().is_empty(), "a source that is gone has no problem");
+}
+
+#[test]
+fn events_tell_who_came_and_went_and_nothing_is_left_behind() {
+    let studio = Studio::new();
+    let mut events = studio.hub.events();
+    let stream = StreamName::program();
+    let from = "10.0.0.1:1000".parse().unwrap();
+    let source = studio.publish("10.0.0.1:1000").unwrap();
+    let viewer = studio.join("a");
+    let reader = viewer.subscribe(Rendition::Original);
+    assert_eq!(studio.hub.streams()[0].viewers, 1);
+    drop(viewer);
+    drop(source);
+    let seen: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert_eq!(
+        seen,
+        [
+            Event::Started { stream: stream.clone(), from },
+            Event::Joined { stream: stream.clone(), session: "a".into(), from: None },
+            Event::Left { stream: stream.clone(), session: "a".into() },
+            Event::Stopped { stream },
+        ]
+    );
+    assert_eq!(studio.hub.streams().len(), 1, "a reader keeps its stream");
+    drop(reader);
+    assert!(studio.hub.streams().is_empty());
+}
+
+#[tokio::test]
+async fn waiting_for_the_next_delivery_wakes_when_it_comes() {
+    let studio = Studio::new();
+    let mut reader = studio.join("a").subscribe(Rendition::Original);
+    let waiting = tokio::spawn(async move {
+        let delivery = reader.next().await;
+        matches!(delivery, Delivery::SourceStarted)
+    });
+    tokio::task::yield_now().await;
+    let _source = studio.publish("10.0.0.1:1000").unwrap();
+    assert!(waiting.await.unwrap());
+}
