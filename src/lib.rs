@@ -7,7 +7,9 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod cli;
 pub mod clock;
 pub mod hub;
 pub mod media;
 pub mod problems;
+pub mod settings;

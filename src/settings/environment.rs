@@ -1,0 +1,49 @@
+//! What the environment says. Read once, at the start.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The environment variables the program heeds, in its own types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// `RUST_LOG`: a filter for the log, stronger than `[log] level`.
+    pub log_filter: Option<String>,
+    /// Standard error is connected to journald (`JOURNAL_STREAM`, systemd.exec(5)), so log there directly.
+    pub logs_to_journal: bool,
+    /// Where the program keeps what it learned by itself: `$STATE_DIRECTORY` (systemd.exec(5)), else
+    /// `$XDG_STATE_HOME/returnfeed` (XDG Base Directory Specification), else `~/.local/state/returnfeed`,
+    /// else `/var/lib/returnfeed`. Not created here.
+    pub state_directory: PathBuf,
+}
+
+impl Environment {
+    /// The environment of this process.
+    pub fn read() -> Self {
+        let stderr = nix::sys::stat::fstat(std::io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        Self::from_variables(|name| std::env::var_os(name), stderr)
+    }
+
+    /// An environment in which `variable` answers for each name, and standard error is the file with this device
+    /// and inode number.
+    pub(super) fn from_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+        stderr: Option<(nix::libc::dev_t, nix::libc::ino_t)>,
+    ) -> Self {
+        let text = |name| variable(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+        // A relative path is invalid and to be ignored (XDG Base Directory Specification, "Basics").
+        let path = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state_directory = variable("STATE_DIRECTORY")
+            // systemd joins several with colons; the first is the service's main one.
+            .and_then(|list| std::env::split_paths(&list).next())
+            .filter(|path| path.is_absolute())
+            .or_else(|| path("XDG_STATE_HOME").map(|path| path.join("returnfeed")))
+            .or_else(|| path("HOME").map(|path| path.join(".local/state/returnfeed")))
+            .unwrap_or_else(|| "/var/lib/returnfeed".into());
+        let journal = text("JOURNAL_STREAM").and_then(|value| {
+            let (device, inode) = value.split_once(':')?;
+            Some((device.parse().ok()?, inode.parse().ok()?))
+        });
+        // The variable is inherited by programs started from a service whose output goes elsewhere: compare.
+        Self { log_filter: text("RUST_LOG"), logs_to_journal: journal.is_some() && journal == stderr, state_directory }
+    }
+}

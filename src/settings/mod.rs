@@ -1,0 +1,256 @@
+//! Settings: what a person wrote in the settings file, checked, in the program's own types.
+//!
+//! Owns: the schema, its defaults, every check that needs no network, the words in which a mistake is reported,
+//! and the environment. Nothing else in the program reads a settings file or an environment variable.
+//! Does not own: binding (the app does, and asks [`Settings::describe_bind_error`] for the words) and the state
+//! that the program keeps by itself below [`Environment::state_directory`].
+//! Flows to: `app`, which hands each room its part.
+//!
+//! The keys, with their defaults, are described in `docs/config.md` and `docs/returnfeed.example.toml`.
+
+mod bind;
+mod environment;
+#[doc(hidden)]
+pub mod fuzzing;
+mod mistake;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+pub use bind::describe_bind_error;
+pub use environment::Environment;
+pub use mistake::{Mistake, SettingsError};
+pub use values::{
+    InputRef, InvalidPassphrase, InvalidSource, KeyLength, LogLevel, Overlays, Passphrase, Source, VmixHost,
+};
+
+use crate::media::StreamName;
+
+/// The settings file that is read when none is named, if it is there.
+pub const DEFAULT_PATH: &str = "/etc/returnfeed/returnfeed.toml";
+
+/// The largest settings file that is read, in bytes.
+pub const LARGEST_FILE: usize = 256 * 1024;
+
+/// Everything a person can set. [`Settings::default`] is what an empty file means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `[http]`: the page, the API, WHEP and the tally WebSocket.
+    pub http: Http,
+    /// `[srt]`: where encoders send to.
+    pub srt: Srt,
+    /// `[webrtc]`: where browsers get the picture from.
+    pub webrtc: WebRtc,
+    /// `[vmix]`: where tally comes from.
+    pub vmix: Vmix,
+    /// `[log]`: what is logged.
+    pub log: Log,
+    /// `[[stream]]`, in the file's order; names are unique.
+    pub streams: Vec<Stream>,
+    /// `[[camera]]`, in the file's order; names are unique.
+    pub cameras: Vec<Camera>,
+    places: Places,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// TCP address of the page. An unspecified IPv6 address (`[::]`) means every IPv6 and every IPv4 address.
+    pub listen: SocketAddr,
+}
+
+/// `[srt]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Srt {
+    /// UDP address for encoders that call. `[::]` means every IPv6 and every IPv4 address.
+    pub listen: SocketAddr,
+    /// The latency offered to encoders; the larger of both ends' wins (draft-sharabayko-srt §4.4). 10 ms to 10 s.
+    pub latency: Duration,
+    /// What an encoder that calls must know, unless its stream has a passphrase of its own.
+    pub passphrase: Option<Passphrase>,
+}
+
+/// `[webrtc]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebRtc {
+    /// UDP address of all viewers' media. `[::]` means every IPv6 and every IPv4 address.
+    pub listen: SocketAddr,
+    /// Addresses announced to browsers beside the box's own: those of a router that forwards the port.
+    pub public_addresses: Vec<IpAddr>,
+    /// Viewers at once; a further one is refused. 1 to 10,000.
+    pub max_viewers: usize,
+}
+
+/// `[vmix]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vmix {
+    /// Where vMix is.
+    pub host: VmixHost,
+    /// vMix's TCP API, for tally.
+    pub tcp_port: u16,
+    /// vMix's Web Controller, for input names when the TCP API gives none.
+    pub http_port: u16,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important message that is logged. `RUST_LOG` is stronger.
+    pub level: LogLevel,
+}
+
+/// One `[[stream]]`: a stream with something to say about it. Other names may be published without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its name.
+    pub name: StreamName,
+    /// Where the box calls out to for it; without one the encoder calls the box.
+    pub source: Option<Source>,
+    /// What both ends must know: for `source` when there is one, else asked of whoever publishes.
+    pub passphrase: Option<Passphrase>,
+}
+
+/// One `[[camera]]`: a person behind a camera, and the vMix inputs that show the camera's picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Camera {
+    /// What the crew calls it. Unique, 1 to 64 characters, neither starting nor ending with a space.
+    pub name: String,
+    /// Its vMix inputs; at least one.
+    pub inputs: Vec<InputRef>,
+    /// The vMix mixes whose program and preview count; at least one; 1 is the main mix; 1 to 16.
+    pub mixes: BTreeSet<u8>,
+    /// The overlay channels that count.
+    pub overlays: Overlays,
+}
+
+/// Where settings stand in their file. Settings that differ only in this are equal.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    file: String,
+    lines: BTreeMap<&'static str, usize>,
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
+
+/// `[::]:port`: every IPv6 and every IPv4 address.
+const fn everywhere(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: everywhere(8889) }
+    }
+}
+
+impl Default for Srt {
+    fn default() -> Self {
+        Self { listen: everywhere(8890), latency: Duration::from_millis(120), passphrase: None }
+    }
+}
+
+impl Default for WebRtc {
+    fn default() -> Self {
+        Self { listen: everywhere(8189), public_addresses: Vec::new(), max_viewers: 250 }
+    }
+}
+
+impl Default for Vmix {
+    fn default() -> Self {
+        Self { host: VmixHost::Auto, tcp_port: 8099, http_port: 8088 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info }
+    }
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// When it cannot be read, and with every mistake in it when there are any.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let name = path.display().to_string();
+        let unreadable = |source| SettingsError::Unreadable { file: name.clone(), source };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        // One byte more than is allowed, so that a file too large is seen to be.
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, LARGEST_FILE as u64 + 1), &mut bytes)
+            .map_err(unreadable)?;
+        Self::parse_bytes(&name, &bytes)
+    }
+
+    /// Reads the file a person named, else [`DEFAULT_PATH`] when it is there, else takes the defaults.
+    ///
+    /// # Errors
+    /// As [`Settings::load`]; a file that was named must be there.
+    pub fn load_named_or_default(named: Option<&Path>) -> Result<Self, SettingsError> {
+        match named {
+            Some(path) => Self::load(path),
+            None => match Self::load(Path::new(DEFAULT_PATH)) {
+                Err(SettingsError::Unreadable { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    Ok(Self::default())
+                }
+                other => other,
+            },
+        }
+    }
+
+    /// Settings from text; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// With every mistake in it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, SettingsError> {
+        Self::parse_bytes(name, text.as_bytes())
+    }
+
+    fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Self, SettingsError> {
+        read::read(name, bytes)
+    }
+
+    /// The keys in which `new` differs and which only a restart can apply: the addresses that are listened on.
+    /// Everything else takes effect when the settings are read again.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        self.listens()
+            .into_iter()
+            .zip(new.listens())
+            .filter(|((_, before), (_, after))| before != after)
+            .map(|((key, _), _)| key)
+            .collect()
+    }
+
+    /// Why an address of these settings could not be bound, with file and line when the file sets it.
+    /// `key` is `http.listen`, `srt.listen` or `webrtc.listen`.
+    pub fn describe_bind_error(&self, key: &str, addr: SocketAddr, error: &std::io::Error) -> String {
+        let text = describe_bind_error(key, addr, error);
+        match self.places.lines.get(key) {
+            Some(line) => format!("{}:{line}: {text}", self.places.file),
+            None => text,
+        }
+    }
+
+    /// What is listened on, by key.
+    fn listens(&self) -> [(&'static str, SocketAddr); 3] {
+        [
+            (schema::HTTP_LISTEN, self.http.listen),
+            (schema::SRT_LISTEN, self.srt.listen),
+            (schema::WEBRTC_LISTEN, self.webrtc.listen),
+        ]
+    }
+}

@@ -1,0 +1,515 @@
+use std::ffi::OsString;
+use std::io::{Error, ErrorKind};
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::schema::SECTIONS;
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../docs/returnfeed.example.toml");
+const DOCUMENTATION: &str = include_str!("../../docs/config.md");
+
+fn parse(text: &str) -> Settings {
+    Settings::parse("t.toml", text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// `line:column: what; remedy` of each mistake.
+fn mistakes(text: &str) -> Vec<String> {
+    let error = Settings::parse("t", text).expect_err(text);
+    error.mistakes().iter().map(|mistake| mistake.summary().strip_prefix("t:").unwrap().to_owned()).collect()
+}
+
+/// The example with its keys and headings switched on: what has the form of TOML, not of a sentence.
+fn uncommented_example() -> String {
+    let switched_on = |line: &str| {
+        let bare = line.strip_prefix("# ")?;
+        let key =
+            bare.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        (key || bare.starts_with('[')).then(|| bare.to_owned())
+    };
+    EXAMPLE.lines().map(|line| switched_on(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn an_empty_file_and_the_example_mean_the_defaults() {
+    assert_eq!(parse(""), Settings::default());
+    assert_eq!(parse("\u{feff}# only a comment\r\n"), Settings::default());
+    assert_eq!(parse(EXAMPLE), Settings::default());
+    assert_eq!(Settings::default().http.listen, "[::]:8889".parse().unwrap());
+    assert_eq!(Settings::default().srt.listen, "[::]:8890".parse().unwrap());
+    assert_eq!(Settings::default().srt.latency, Duration::from_millis(120));
+    assert_eq!(Settings::default().webrtc.listen, "[::]:8189".parse().unwrap());
+    assert_eq!(Settings::default().webrtc.max_viewers, 250);
+    assert_eq!(Settings::default().vmix, Vmix { host: VmixHost::Auto, tcp_port: 8099, http_port: 8088 });
+}
+
+#[test]
+fn the_example_shows_every_key_with_its_default() {
+    let text = uncommented_example();
+    let mut settings = parse(&text);
+    let table: toml::Table = text.parse().unwrap();
+    for section in SECTIONS {
+        let written = match &table[section.name] {
+            toml::Value::Array(tables) => tables[0].as_table().unwrap(),
+            table => table.as_table().unwrap(),
+        };
+        for key in section.keys {
+            assert!(
+                written.contains_key(*key),
+                "{} {key} is missing in docs/returnfeed.example.toml",
+                section.heading()
+            );
+        }
+    }
+    assert!(settings.srt.passphrase.take().is_some());
+    assert_eq!(settings.cameras.len(), 1);
+    settings.cameras.clear();
+    settings.streams.clear();
+    assert_eq!(settings, Settings::default());
+}
+
+#[test]
+fn the_documentation_names_every_key_and_exit_code() {
+    for section in SECTIONS {
+        assert!(DOCUMENTATION.contains(&format!("## `{}`", section.heading())), "{}", section.heading());
+        for key in section.keys {
+            assert!(DOCUMENTATION.contains(&format!("| `{key}` |")), "{} {key}", section.heading());
+        }
+    }
+    for code in 0..=4 {
+        assert!(DOCUMENTATION.contains(&format!("| {code} |")), "exit code {code}");
+    }
+}
+
+#[test]
+fn everything_can_be_set() {
+    let settings = parse(
+        r#"
+        http = { listen = "127.0.0.1:80" }
+        srt.listen = "0.0.0.0:9000"
+        srt.latency_ms = 20
+        srt.passphrase = "0123456789"
+        [webrtc]
+        listen = "[fe80::1%2]:8189"
+        public_addresses = ["203.0.113.7", "2001:db8::1"]
+        max_viewers = 1_000
+        [vmix]
+        host = "VMIX-PC"
+        tcp_port = 1
+        http_port = 2
+        [log]
+        level = "debug"
+        [[stream]]
+        name = "studio2/pgm"
+        source = "srt://[2001:db8::2]:9000?streamid=%23!::r=live/pgm,m=request&latency=50&passphrase=abcdefghij&pbkeylen=32&mode=caller"
+        [[stream]]
+        name = "iso1"
+        passphrase = "9876543210"
+        [[camera]]
+        name = "카메라 1"
+        inputs = ["1b0ea1a4-6c0e-4c5f-9a86-d2e64d5d3d3d", 4, "CAM 1"]
+        mixes = [2, 1]
+        overlays = []
+        [[camera]]
+        name = "2"
+        inputs = [2]
+        "#,
+    );
+    assert_eq!(settings.http.listen, "127.0.0.1:80".parse().unwrap());
+    assert_eq!(settings.srt.latency, Duration::from_millis(20));
+    assert_eq!(settings.srt.passphrase.as_ref().unwrap().expose(), "0123456789");
+    assert_eq!(settings.webrtc.public_addresses.len(), 2);
+    assert_eq!(settings.webrtc.max_viewers, 1000);
+    assert_eq!(settings.vmix.host, VmixHost::Named("VMIX-PC".into()));
+    assert_eq!(settings.log.level.as_str(), "debug");
+    let [pulled, pushed] = &settings.streams[..] else { panic!() };
+    let source = pulled.source.as_ref().unwrap();
+    assert_eq!((pulled.name.short(), source.address()), ("studio2/pgm".into(), "[2001:db8::2]:9000".into()));
+    assert_eq!(source.stream_id.as_deref(), Some("#!::r=live/pgm,m=request"));
+    assert_eq!(source.latency, Some(Duration::from_millis(50)));
+    assert_eq!((source.passphrase.as_ref(), source.key_length.unwrap().bytes()), (None, 32));
+    assert_eq!(pulled.passphrase.as_ref().unwrap().expose(), "abcdefghij");
+    assert_eq!((pushed.source.as_ref(), pushed.passphrase.is_some()), (None, true));
+    let [first, second] = &settings.cameras[..] else { panic!() };
+    assert_eq!(first.inputs[1..], [InputRef::Number(4), InputRef::Text("CAM 1".into())]);
+    assert_eq!((first.mixes.clone(), first.overlays.counts(1)), (BTreeSet::from([1, 2]), false));
+    assert_eq!((second.mixes.clone(), second.overlays.counts(9)), (BTreeSet::from([1]), true));
+    assert!(!format!("{settings:?}").contains("abcdefghij"));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place_and_its_remedy() {
+    const ADDRESS: &str =
+        "write an IP address and a port, as in `listen = \"[::]:8889\"`; `[::]` means every IPv6 and IPv4 address";
+    const SYNTAX: &str = "write `key = value`, each on a line of its own: texts in \"quotes\", lists in [brackets], sections as [section]";
+    const PUBLIC: &str = "write the router's outer IP address, as in `public_addresses = [\"203.0.113.7\"]`; the port is that of `listen`";
+    let table: &[(&str, &[&str])] = &[
+        // Names.
+        ("[http]\nlistn = 1", &["2:1: unknown key `listn` in [http]; did you mean `listen`?"]),
+        (
+            "[srt]\n\n  colour = 1",
+            &["3:3: unknown key `colour` in [srt]; the keys of [srt] are `listen`, `latency_ms`, `passphrase`"],
+        ),
+        ("[[cameras]]\nname = 'a'", &["1:3: unknown section `cameras`; did you mean `[[camera]]`?"]),
+        ("listen = 1", &["1:1: `listen` stands in no section; put it below its section's heading, as in `[http]`"]),
+        (
+            "zebra = 1",
+            &[
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [vmix], [log], [[stream]], [[camera]]",
+            ],
+        ),
+        (
+            "[camera]\nname = 'a'",
+            &[
+                "1:2: `camera` is written in the wrong way; it can stand several times: write its heading as `[[camera]]`, and its keys on the lines below",
+            ],
+        ),
+        (
+            "[[http]]",
+            &[
+                "1:3: `http` is written in the wrong way; it stands once: write its heading as `[http]`, and its keys on the lines below",
+            ],
+        ),
+        // Types.
+        (
+            "[http]\nlisten = 8889",
+            &[
+                "2:10: `listen` must be an address and a port in quotes, but is a number; write it as `listen = \"[::]:8889\"`",
+            ],
+        ),
+        (
+            "[srt]\nlatency_ms = \"120\"",
+            &["2:14: `latency_ms` must be a whole number, but is a text; write it as `latency_ms = 120`"],
+        ),
+        (
+            "[srt]\nlatency_ms = 0.1",
+            &[
+                "2:14: `latency_ms` must be a whole number, but is a number with a decimal point; write it as `latency_ms = 120`",
+            ],
+        ),
+        (
+            "[[camera]]\nname = 'a'\ninputs = 1",
+            &["3:10: `inputs` must be a list, but is a number; write it as `inputs = [1, \"CAM 1\"]`"],
+        ),
+        // Addresses.
+        ("[http]\nlisten = ':8889'", &[&format!("2:10: `:8889` is no address to listen on; {ADDRESS}")]),
+        (
+            "[http]\nlisten = 'localhost:8889'",
+            &[&format!("2:10: `localhost:8889` is no address to listen on; {ADDRESS}")],
+        ),
+        ("[http]\nlisten = '[::]:70000'", &[&format!("2:10: `[::]:70000` is no address to listen on; {ADDRESS}")]),
+        ("[http]\nlisten = '224.0.0.1:1'", &[&format!("2:10: `224.0.0.1:1` is a multicast address; {ADDRESS}")]),
+        (
+            "[srt]\nlisten = '10.0.0.1:8189'",
+            &["2:10: UDP port 8189 is already taken by [webrtc] listen; choose another port"],
+        ),
+        (
+            "[srt]\nlisten = '[::]:9'\n[webrtc]\nlisten = '127.0.0.1:9'",
+            &["4:10: UDP port 9 is already taken by [srt] listen; choose another port"],
+        ),
+        (
+            "[webrtc]\npublic_addresses = ['1.2.3.4', '1.2.3.4', 'a.b', '0.0.0.0', 7]",
+            &[
+                "2:32: `public_addresses` names this twice; leave one out",
+                &format!("2:43: `a.b` is no IP address that a browser could reach; {PUBLIC}"),
+                &format!("2:50: `0.0.0.0` is no IP address that a browser could reach; {PUBLIC}"),
+                &format!("2:61: `public_addresses` holds texts in quotes; {PUBLIC}"),
+            ],
+        ),
+        // Ranges.
+        ("[srt]\nlatency_ms = -1", &["2:14: `latency_ms` must be 10 to 10000; write it as `latency_ms = 120`"]),
+        (
+            "[srt]\nlatency_ms = 99999999999999999999",
+            &["2:14: `latency_ms` must be 10 to 10000; write it as `latency_ms = 120`"],
+        ),
+        ("[webrtc]\nmax_viewers = 0", &["2:15: `max_viewers` must be 1 to 10000; write it as `max_viewers = 250`"]),
+        ("[vmix]\ntcp_port = 0", &["2:12: `tcp_port` must be 1 to 65535; write it as `tcp_port = 8099`"]),
+        (
+            "[vmix]\ntcp_port = 8088",
+            &[
+                "2:12: `tcp_port` and `http_port` are both 8088, but vMix has two ports; vMix's own are tcp_port = 8099 and http_port = 8088",
+            ],
+        ),
+        (
+            "[vmix]\nhost = '10.0.0.1:8099'",
+            &["2:8: `host` has no port; leave it out here, and use `tcp_port` and `http_port`"],
+        ),
+        (
+            "[vmix]\nhost = 'http://a'",
+            &[
+                "2:8: `http://a` is no address of vMix; write \"auto\" for the address that sends the SRT feed, or vMix's IP address or computer name",
+            ],
+        ),
+        (
+            "[vmix]\nhost = '10.0.0.300'",
+            &[
+                "2:8: `10.0.0.300` is no address of vMix; write \"auto\" for the address that sends the SRT feed, or vMix's IP address or computer name",
+            ],
+        ),
+        ("[log]\nlevel = 'inof'", &["2:9: `level` cannot be \"inof\"; did you mean \"info\"?"]),
+        ("[log]\nlevel = 'loud'", &["2:9: `level` cannot be \"loud\"; write one of error, warn, info, debug, trace"]),
+        (
+            "[srt]\npassphrase = 'short'",
+            &[
+                "2:14: an SRT passphrase has 10 to 79 characters, this one has 5; choose one of that length, and enter the same in vMix",
+            ],
+        ),
+        // Streams.
+        ("[[stream]]", &["1:1: this [[stream]] has no `name`; add a line such as `name = \"pgm\"`"]),
+        (
+            "[[stream]]\nname = 'a'\n[[stream]]\nname = 'live/a'",
+            &["4:8: there is already a [[stream]] named \"a\"; give each stream a name of its own, or leave one out"],
+        ),
+        (
+            "[[stream]]\nname = 'ws'",
+            &[
+                "2:8: \"ws\" is reserved for the box itself; choose another stream name; write a name such as \"pgm\" or \"studio2/pgm\"",
+            ],
+        ),
+        (
+            "[[stream]]\nname = 'a'\nsource = 'srt://h:1?passphrase=0123456789'\npassphrase = '0123456789'",
+            &["4:14: the passphrase stands both here and in `source`; leave one of them out"],
+        ),
+        (
+            "[[stream]]\nname = 'a'\nsource = 'rtmp://h:1'",
+            &[
+                "3:10: `source`: the address must start with `srt://`; write it as \"srt://192.168.1.20:9000?streamid=pgm\"",
+            ],
+        ),
+        (
+            "[[stream]]\nname = 'a'\nsource = 'srt://h'",
+            &["3:10: `source`: the address names no port; add the listener's port, as in \"srt://host:9000\""],
+        ),
+        (
+            "[[stream]]\nname = 'a'\nsource = 'srt://h:1?lateny=20&latency=120000&mode=listener&pbkeylen=128#!::r=x'",
+            &[
+                "3:10: `source`: a `#` ends the address; write `%23` for each `#` of a stream ID",
+                "3:10: `source`: unknown parameter `lateny`; did you mean `latency`?",
+                "3:10: `source`: `latency` must be 10 to 10000, in milliseconds; write `latency=120` (ffmpeg's microseconds divided by 1000)",
+                "3:10: `source`: `mode` must be `caller`: with a source it is the box that calls; leave `mode` out; to have the encoder call the box, leave `source` out",
+                "3:10: `source`: `pbkeylen` must be 16, 24 or 32 bytes (AES-128, AES-192, AES-256); write `pbkeylen=16`, or leave it out",
+            ],
+        ),
+        (
+            "[[stream]]\nname = 'a'\nsource = 'srt://h:1?pbkeylen=16'",
+            &["3:10: `pbkeylen` without a passphrase encrypts nothing; add the passphrase, or leave it out"],
+        ),
+        // Cameras.
+        ("[[camera]]\nname = 'a'", &["1:1: this [[camera]] has no `inputs`; add a line such as `inputs = [1]`"]),
+        (
+            "[[camera]]\nname = 'a'\ninputs = []",
+            &[
+                "3:10: `inputs` is empty, so this camera could never be live; name the vMix inputs that show it, as in `inputs = [1]`",
+            ],
+        ),
+        (
+            "[[camera]]\nname = 'a'\ninputs = [0, '', 1, 1]",
+            &[
+                "3:11: vMix numbers its inputs from 1 (to 10000 at most); name each input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`",
+                "3:14: an input's key or title is empty; name each input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`",
+                "3:21: `inputs` names this twice; leave one out",
+            ],
+        ),
+        (
+            "[[camera]]\nname = 'a'\ninputs = [1]\nmixes = [17]\noverlays = [9]",
+            &[
+                "4:10: `mixes` holds numbers from 1 to 16; write it as `mixes = [1]`",
+                "5:13: `overlays` holds numbers from 1 to 8; write it as `overlays = [1]`",
+            ],
+        ),
+        (
+            "[[camera]]\nname = 'a'\ninputs = [1]\n[[camera]]\nname = 'a'\ninputs = [2]",
+            &["5:8: there is already a [[camera]] named \"a\"; give each camera a name of its own"],
+        ),
+        (
+            "[[camera]]\nname = ' a'\ninputs = [1]",
+            &[
+                "2:8: a camera's name neither starts nor ends with a space, and has no line break or tab; write a name such as \"Camera 1\"",
+            ],
+        ),
+        // Syntax, beside other mistakes.
+        (
+            "[http]\nlisten = [::]:8889\n[log]\nlevel = 1",
+            &[
+                &format!("2:14: unexpected key or value, expected newline, `#`; {SYNTAX}"),
+                "4:9: `level` must be a text in quotes, but is a number; write it as `level = \"info\"`",
+            ],
+        ),
+        ("[http]\nlisten = '[::]:1'\nlisten = '[::]:2'", &[&format!("3:1: duplicate key; {SYNTAX}")]),
+    ];
+    let mut differ = String::new();
+    for (text, expected) in table {
+        let found = mistakes(text);
+        if found != *expected {
+            differ += &format!("in {text:?}\n  expected {expected:#?}\n  found {found:#?}\n");
+        }
+    }
+    assert!(differ.is_empty(), "{differ}");
+}
+
+#[test]
+fn a_mistake_is_shown_with_its_line_and_a_caret() {
+    let error = Settings::parse("/etc/r.toml", "# x\n[http]\nlisten = \"8889\"\n").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/etc/r.toml:3:10: `8889` is no address to listen on; write an IP address and a port, as in \
+         `listen = \"[::]:8889\"`; `[::]` means every IPv6 and IPv4 address\n \
+         3 | listen = \"8889\"\n   |          ^^^^^^\n1 mistake; nothing was started or changed"
+    );
+    let korean = Settings::parse("t", "[[camera]]\nname = \"가\"\ninputs = [\"나\", 0]").unwrap_err();
+    assert!(korean.to_string().contains("\n 3 | inputs = [\"나\", 0]\n   |                 ^\n"), "{korean}");
+}
+
+#[test]
+fn the_documentation_shows_a_mistake_as_it_is_shown() {
+    let error = Settings::parse("/etc/returnfeed/returnfeed.toml", "[http]\nlistn = \"[::]:80\"\n").unwrap_err();
+    assert!(DOCUMENTATION.contains(&format!("```\n{error}\n```\n")), "{error}");
+}
+
+#[test]
+fn no_message_shows_a_passphrase() {
+    for text in [
+        "[srt]\npassphrase = \"secret\"",
+        "[srt]\n\"passphrase\" = 'secret'",
+        "[srt]\npassphras = \"secret\"",
+        "[srt]\nPASSPHRASE = \"secret\"",
+        "[srt]\npassphrase = \"secret",
+        "[srt]\npassphrase = secret",
+        "passphrase = \"secret\"",
+        "srt = { passphrase = \"secret\", foo = 1 }",
+        "srt = { foo = 1, passphrase = \"secret\" }",
+        "[[stream]]\nname = 'a'\nsource = \"srt://h:1?foo=1&passphrase=secret&x=1\"",
+        "[[stream]]\nname = 'a'\nsource = \"srt//h:1?passphrase=secret\"",
+    ] {
+        let error = Settings::parse("t", text).unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{text}:\n{error}");
+        assert!(!format!("{error:?}").contains("secret"), "{text}:\n{error:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_listed_in_its_order() {
+    let found = mistakes("[http]\nlisten = 1\nb = 1\n[[camera]]\n[vmix]\nhost = ''\n[[stream]]\nname = 'a b'\n");
+    let lines: Vec<&str> = found.iter().map(|mistake| mistake.split(':').next().unwrap()).collect();
+    assert_eq!(lines, ["2", "3", "4", "4", "6", "8"]);
+}
+
+#[test]
+fn addresses_overlap_only_within_their_family_and_protocol() {
+    for (srt, webrtc, fine) in [
+        ("127.0.0.1:9", "127.0.0.2:9", true),
+        ("127.0.0.1:9", "[::1]:9", true),
+        ("0.0.0.0:9", "[::1]:9", true),
+        ("[::]:0", "[::]:0", true),
+        ("[::]:8889", "[::]:9", true),
+        ("0.0.0.0:9", "[::]:9", false),
+        ("0.0.0.0:9", "127.0.0.1:9", false),
+        ("[::1]:9", "[::]:9", false),
+        ("127.0.0.1:9", "[::ffff:127.0.0.1]:9", false),
+    ] {
+        let text = format!("srt.listen = '{srt}'\nwebrtc.listen = '{webrtc}'");
+        assert_eq!(Settings::parse("t", &text).is_ok(), fine, "{srt} {webrtc}");
+    }
+}
+
+#[test]
+fn only_addresses_that_are_listened_on_need_a_restart() {
+    let before = parse("");
+    let after = parse(
+        "srt = { listen = '[::]:1', latency_ms = 50 }\nhttp.listen = '[::]:2'\nwebrtc.max_viewers = 3\nlog.level = 'warn'",
+    );
+    assert_eq!(before.needs_restart(&after), ["http.listen", "srt.listen"]);
+    assert!(before.needs_restart(&before).is_empty());
+}
+
+#[test]
+fn a_file_is_read_whole_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("returnfeed.toml");
+    let missing = Settings::load(&path).unwrap_err();
+    assert!(missing.to_string().contains("returnfeed.toml: cannot read the settings"), "{missing}");
+    assert!(Settings::load_named_or_default(Some(&path)).is_err());
+
+    std::fs::write(&path, "[vmix]\nhost = '10.0.0.5'\n").unwrap();
+    assert_eq!(Settings::load(&path).unwrap().vmix.host, VmixHost::Named("10.0.0.5".into()));
+
+    std::fs::write(&path, b"# caf\xe9\n[vmix]\n").unwrap();
+    let latin = Settings::load(&path).unwrap_err();
+    assert_eq!((latin.mistakes()[0].line, latin.mistakes()[0].column), (1, 6));
+    assert!(latin.mistakes()[0].what.contains("not UTF-8"));
+
+    std::fs::write(&path, "#".repeat(LARGEST_FILE + 1)).unwrap();
+    assert!(Settings::load(&path).unwrap_err().to_string().contains("more than 256 KiB"));
+    assert!(matches!(Settings::load(directory.path()), Err(SettingsError::Unreadable { .. })));
+}
+
+#[test]
+fn a_bind_error_names_the_setting_its_line_and_the_remedy() {
+    let settings = Settings::parse("/etc/r.toml", "[http]\nlisten = '[::]:80'").unwrap();
+    let said =
+        |key, addr: &str, kind: ErrorKind| settings.describe_bind_error(key, addr.parse().unwrap(), &Error::from(kind));
+    let in_use = said("http.listen", "[::]:80", ErrorKind::AddrInUse);
+    assert!(in_use.starts_with("/etc/r.toml:2: cannot listen on [http] listen = \"[::]:80\": port 80 is in use"));
+    assert!(in_use.contains("`sudo ss -ltnup 'sport = :80'`"), "{in_use}");
+    assert!(said("http.listen", "[::]:80", ErrorKind::PermissionDenied).contains("cap_net_bind_service"));
+    let default = said("srt.listen", "192.0.2.1:8890", ErrorKind::AddrNotAvailable);
+    assert!(default.starts_with("cannot listen on [srt] listen = "), "{default}");
+    assert!(default.contains("no address 192.0.2.1; `ip -brief address`"), "{default}");
+    let no_ipv6 = Error::from_raw_os_error(nix::errno::Errno::EAFNOSUPPORT as i32);
+    assert!(describe_bind_error("srt.listen", "[::]:1".parse().unwrap(), &no_ipv6).contains("write \"0.0.0.0:1\""));
+}
+
+#[test]
+fn the_environment_names_the_state_directory_and_the_log() {
+    let read = |variables: &[(&str, &str)]| {
+        let variables = variables.to_vec();
+        let find = move |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(*value))
+        };
+        Environment::from_variables(find, Some((8, 42)))
+    };
+    let state = |variables| read(variables).state_directory;
+    assert_eq!(state(&[]), PathBuf::from("/var/lib/returnfeed"));
+    assert_eq!(state(&[("HOME", "/home/a")]), PathBuf::from("/home/a/.local/state/returnfeed"));
+    assert_eq!(state(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "/s")]), PathBuf::from("/s/returnfeed"));
+    assert_eq!(state(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "s")]), state(&[("HOME", "/home/a")]));
+    assert_eq!(state(&[("STATE_DIRECTORY", "/v/a:/v/b"), ("XDG_STATE_HOME", "/s")]), PathBuf::from("/v/a"));
+    assert!(read(&[("JOURNAL_STREAM", "8:42")]).logs_to_journal);
+    for not_ours in ["8:43", "8", "", "a:b"] {
+        assert!(!read(&[("JOURNAL_STREAM", not_ours)]).logs_to_journal);
+    }
+    assert_eq!(read(&[("RUST_LOG", "debug")]).log_filter.as_deref(), Some("debug"));
+    assert_eq!(read(&[("RUST_LOG", "")]).log_filter, None);
+}
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_refused_quickly() {
+    for text in [
+        format!("camera = [{}]", "{},".repeat(80_000)),
+        format!("[[camera]]\nname='a'\ninputs = [{}]", "0,".repeat(120_000)),
+        format!("[[camera]]\nname='a'\ninputs = [{}]", (1..30_000).map(|n| format!("{n},")).collect::<String>()),
+        "[[camera]]\nname='a'\ninputs=[1]\n".repeat(7_000),
+        "\n=".repeat(120_000),
+        format!("a = {}", "[".repeat(200_000)),
+    ] {
+        fuzzing::settings(text.as_bytes());
+        assert!(Settings::parse("t", &text).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_settings_or_refused(data in prop::collection::vec(any::<u8>(), 0..300)) {
+        fuzzing::settings(&data);
+    }
+
+    #[test]
+    fn a_damaged_example_is_settings_or_refused(at in 0_usize..4000, bytes in prop::collection::vec(any::<u8>(), 0..6)) {
+        let mut text = uncommented_example().into_bytes();
+        let at = at % text.len();
+        let end = (at + bytes.len()).min(text.len());
+        text.splice(at..end, bytes);
+        fuzzing::settings(&text);
+    }
+}
