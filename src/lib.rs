@@ -9,7 +9,10 @@
 pub mod access;
 pub mod cli;
 pub mod clock;
+pub mod codec;
 pub mod hub;
 pub mod media;
+pub mod mpegts;
 pub mod problems;
 pub mod settings;
+pub mod transcode;

@@ -1,7 +1,8 @@
 //! Streams by name: where every source and every reader meet.
 //!
 //! Owns: who publishes a stream, who watches it, its current GOP, its derived renditions, and the
-//! events of all that. Does not own: any protocol, any socket, any codec. Flows from the ingest
+//! events of all that. Does not own: any protocol, any socket,
+//! how a rendition is made. Flows from the ingest
 //! rooms ([`Hub::publish`]) to the egress rooms ([`Hub::join`], then [`Viewer::subscribe`]).
 //!
 //! A stream outlives its sources: viewers stay while one encoder goes and the next one comes.
@@ -17,12 +18,14 @@ use tokio::sync::broadcast;
 
 use crate::access::{Access, Action, Refusal, Request};
 use crate::clock::Clock;
+use crate::codec::Description;
 use crate::media::{MediaItem, StreamName, Track, Transform, TransformProblem};
-use crate::problems::Problems;
+use crate::problems::{Problem, Problems};
 
 mod gop;
 mod queue;
 mod stream;
+mod takeover;
 
 pub use queue::{Delivery, Subscription};
 use stream::Stream;
@@ -33,8 +36,14 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// Events a reader of [`Hub::events`] may fall behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
 
-/// Makes the transform of a rendition when somebody first wants it.
-pub type TransformFactory = Arc<dyn Fn() -> Box<dyn Transform> + Send + Sync>;
+/// How [`Rendition::Browser`] comes about.
+#[derive(Clone, Copy)]
+pub struct BrowserRendition {
+    /// Makes its transform when somebody first wants it.
+    pub make: fn() -> Box<dyn Transform>,
+    /// Why no browser could show a programme of such tracks: known before anybody wants it.
+    pub obstacle: fn(&[&Description]) -> Option<TransformProblem>,
+}
 
 /// The streams of the box. Cheap to clone; every clone is the same hub.
 #[derive(Clone)]
@@ -44,7 +53,7 @@ struct Inner {
     clock: Clock,
     access: Access,
     problems: Problems,
-    browser: TransformFactory,
+    browser: BrowserRendition,
     streams: Mutex<BTreeMap<StreamName, Arc<Mutex<Stream>>>>,
     events: broadcast::Sender<Event>,
 }
@@ -179,6 +188,9 @@ pub struct StreamStatus {
     pub viewers: usize,
     /// Access units of video received since the source began.
     pub video_units: u64,
+    /// Access units that readers were too slow for, since the stream was first asked for; those
+    /// of readers that left included.
+    pub dropped_units: u64,
 }
 
 /// The source of a live stream.
@@ -201,11 +213,13 @@ pub struct SourceStatus {
 pub struct TrackStatus {
     /// The track.
     pub track: Track,
+    /// What its access units say of themselves.
+    pub description: Description,
 }
 
 impl Hub {
-    /// A hub without streams. `browser` makes what turns a source into [`Rendition::Browser`].
-    pub fn new(clock: Clock, access: Access, problems: Problems, browser: TransformFactory) -> Self {
+    /// A hub without streams.
+    pub fn new(clock: Clock, access: Access, problems: Problems, browser: BrowserRendition) -> Self {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         Self(Arc::new(Inner { clock, access, problems, browser, streams: Mutex::default(), events }))
     }
@@ -214,6 +228,8 @@ impl Hub {
     ///
     /// A live stream is taken over at once by a source at the same IP address (an encoder that
     /// restarts), by any other only once the present one has been silent for [`SILENT_AFTER`].
+    /// Sources at one address that keep taking it from each other while both send are told to the
+    /// board, and the newcomer is refused.
     ///
     /// # Errors
     /// When the gate refuses, or another source is sending.
@@ -221,7 +237,11 @@ impl Hub {
         let action = Action::Publish(request.stream.clone());
         self.admit(action, Some(request.from.ip()), request.secret.as_deref())?;
         let now = self.0.clock.now();
-        let state = self.with_stream(&request.stream, |stream| stream.start(&request, now))?;
+        let state = self.with_stream(&request.stream, |stream| {
+            let started = stream.start(&request, now);
+            self.settle(&request.stream, stream);
+            started
+        })?;
         tracing::info!(stream = %request.stream, peer = %request.from, protocol = request.protocol, "source started");
         self.emit(Event::Started { stream: request.stream.clone(), from: request.from });
         let (stream, source) = state;
@@ -282,7 +302,8 @@ impl Hub {
         change: impl FnOnce(&mut Stream) -> Result<T, E>,
     ) -> Result<(Arc<Mutex<Stream>>, T), E> {
         let mut streams = lock(&self.0.streams);
-        let stream = streams.entry(name.clone()).or_insert_with(|| Arc::new(Mutex::new(Stream::default()))).clone();
+        let stream =
+            streams.entry(name.clone()).or_insert_with(|| Arc::new(Mutex::new(Stream::new(self.0.browser)))).clone();
         let changed = change(&mut lock(&stream));
         if lock(&stream).is_unused() {
             streams.remove(name);
@@ -290,17 +311,20 @@ impl Hub {
         changed.map(|value| (stream, value))
     }
 
-    /// Tells about a changed stream what the board and the listeners must know.
-    fn settle(&self, name: &StreamName, before: Option<TransformProblem>, after: Option<TransformProblem>) {
-        if before == after {
+    /// Tells the board and the listeners what is wrong with a stream, where that has changed.
+    /// The stream is locked meanwhile, so that what is told last is what is.
+    fn settle(&self, name: &StreamName, stream: &mut Stream) {
+        let now = stream.problems(self.0.clock.now());
+        if now == stream.settled {
             return;
         }
         let subject = name.short();
-        if let Some(problem) = &before {
+        let before = std::mem::replace(&mut stream.settled, now);
+        for problem in before.iter().filter(|before| stream.settled.iter().all(|now| now.code != before.code)) {
             self.0.problems.clear(problem.code, &subject);
         }
-        if let Some(TransformProblem { code, text }) = after {
-            self.0.problems.raise(crate::problems::Problem { code, subject, text });
+        for TransformProblem { code, text } in stream.settled.iter().filter(|now| !before.contains(now)).cloned() {
+            self.0.problems.raise(Problem { code, subject: subject.clone(), text });
         }
         self.emit(Event::Changed { stream: name.clone() });
     }
@@ -334,13 +358,11 @@ impl Publisher {
     pub fn send(&mut self, item: MediaItem) -> Result<(), Superseded> {
         let now = self.hub.0.clock.now();
         let tracks_changed = matches!(item, MediaItem::Tracks(_));
-        let (before, after) = {
+        {
             let mut stream = lock(&self.stream);
-            let before = stream.problem();
             stream.push(self.source, item, now)?;
-            (before, stream.problem())
-        };
-        self.hub.settle(&self.name, before, after);
+            self.hub.settle(&self.name, &mut stream);
+        }
         if tracks_changed {
             self.hub.emit(Event::Changed { stream: self.name.clone() });
         }
@@ -355,13 +377,14 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        let (before, ended) = {
+        let ended = {
             let mut stream = lock(&self.stream);
-            (stream.problem(), stream.stop(self.source))
+            let ended = stream.stop(self.source);
+            self.hub.settle(&self.name, &mut stream);
+            ended
         };
         if ended {
             tracing::info!(stream = %self.name, "source stopped");
-            self.hub.settle(&self.name, before, None);
             self.hub.emit(Event::Stopped { stream: self.name.clone() });
         }
         self.hub.forget_unused(&self.name);
@@ -392,16 +415,14 @@ impl Viewer {
     /// A fan-out that serves many viewers of one stream subscribes once, with its first viewer;
     /// the subscription may outlive that viewer.
     pub fn subscribe(&self, rendition: Rendition) -> Subscription {
-        let name = self.name.clone();
-        let hub = self.hub.clone();
-        let on_drop = Box::new(move || hub.forget_unused(&name));
-        let (before, subscription, after) = {
-            let mut stream = lock(&self.stream);
-            let before = stream.problem();
-            let subscription = stream.subscribe(self.stream.clone(), rendition, &self.hub.0.browser, on_drop);
-            (before, subscription, stream.problem())
-        };
-        self.hub.settle(&self.name, before, after);
+        let (hub, name, stream) = (self.hub.clone(), self.name.clone(), self.stream.clone());
+        let on_drop = Box::new(move || {
+            hub.settle(&name, &mut lock(&stream));
+            hub.forget_unused(&name);
+        });
+        let mut stream = lock(&self.stream);
+        let subscription = stream.subscribe(self.stream.clone(), rendition, on_drop);
+        self.hub.settle(&self.name, &mut stream);
         subscription
     }
 }

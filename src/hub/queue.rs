@@ -10,7 +10,7 @@ use super::{Rendition, lock};
 use crate::media::{AccessUnit, MediaItem, Track};
 
 /// About ten seconds of picture and sound: a reader further behind than that has stalled.
-const MOST_UNITS: usize = 1024;
+const MOST_DELIVERIES: usize = 1024;
 const MOST_BYTES: usize = 16 << 20;
 
 /// What a reader receives, in order.
@@ -44,7 +44,6 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     deliveries: VecDeque<Delivery>,
-    units: usize,
     bytes: usize,
     has_video: bool,
     /// Units are dropped until decoding can start again.
@@ -61,6 +60,10 @@ impl Queue {
     fn pop(&self) -> Option<Delivery> {
         lock(&self.state).pop()
     }
+
+    pub(super) fn dropped_units(&self) -> u64 {
+        lock(&self.state).dropped_units
+    }
 }
 
 impl State {
@@ -74,15 +77,14 @@ impl State {
                     self.dropped_units += 1;
                     return;
                 }
-                self.units += 1;
                 self.bytes += unit.data.len();
             }
             Delivery::Tracks(tracks) => self.has_video = tracks.iter().any(|track| track.codec.is_video()),
             Delivery::SourceStarted | Delivery::SourceEnded => self.skipping = false,
         }
         self.deliveries.push_back(delivery);
-        if self.units > MOST_UNITS || self.bytes > MOST_BYTES {
-            self.drop_units();
+        if self.deliveries.len() > MOST_DELIVERIES || self.bytes > MOST_BYTES {
+            self.drop_backlog();
         }
     }
 
@@ -90,16 +92,24 @@ impl State {
         unit.random_access && (unit.codec.is_video() || !self.has_video)
     }
 
-    fn drop_units(&mut self) {
-        self.dropped_units += self.units as u64;
-        self.deliveries.retain(|delivery| !matches!(delivery, Delivery::Unit(_)));
-        (self.units, self.bytes, self.skipping) = (0, 0, true);
+    /// Drops everything but what the next unit needs to be understood: whether there is a source,
+    /// and its tracks.
+    fn drop_backlog(&mut self) {
+        let (mut source, mut tracks) = (None, None);
+        for delivery in self.deliveries.drain(..) {
+            match delivery {
+                Delivery::Unit(_) => self.dropped_units += 1,
+                Delivery::Tracks(_) => tracks = Some(delivery),
+                Delivery::SourceStarted | Delivery::SourceEnded => (source, tracks) = (Some(delivery), None),
+            }
+        }
+        self.deliveries.extend(source.into_iter().chain(tracks));
+        (self.bytes, self.skipping) = (0, true);
     }
 
     fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.deliveries.pop_front()?;
         if let Delivery::Unit(unit) = &delivery {
-            self.units -= 1;
             self.bytes -= unit.data.len();
         }
         Some(delivery)
@@ -144,7 +154,7 @@ impl Subscription {
 
     /// Access units dropped because this reader was too slow.
     pub fn dropped_units(&self) -> u64 {
-        lock(&self.queue.state).dropped_units
+        self.queue.dropped_units()
     }
 
     /// The current GOP of this rendition, from its random access point to the newest unit.

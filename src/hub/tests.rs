@@ -37,9 +37,13 @@ struct Studio {
 
 impl Studio {
     fn new() -> Self {
+        Self::with_obstacle(|_| None)
+    }
+
+    fn with_obstacle(obstacle: fn(&[&Description]) -> Option<TransformProblem>) -> Self {
         let (clock, hand) = Clock::manual();
         let problems = Problems::default();
-        let browser: TransformFactory = Arc::new(|| Box::new(Marking::default()));
+        let browser = BrowserRendition { make: || Box::new(Marking::default()), obstacle };
         let hub = Hub::new(clock.clone(), Access::open(), problems.clone(), browser);
         Self { hub, hand, clock, problems }
     }
@@ -171,6 +175,9 @@ fn a_stalled_reader_loses_pictures_up_to_the_next_keyframe_and_holds_up_nobody()
     source.send(studio.video("p", false)).unwrap();
     assert_eq!(drain(&mut stalled), ["I2", "p"]);
     assert_eq!((stalled.dropped_units(), quick.dropped_units()), (2002, 0));
+    assert_eq!(studio.hub.streams()[0].dropped_units, 2002);
+    drop((stalled, quick));
+    assert_eq!(studio.hub.streams()[0].dropped_units, 2002, "also of those that left");
 }
 
 #[test]
@@ -201,6 +208,142 @@ fn what_browsers_cannot_show_is_on_the_board_until_it_is_mended() {
     source.send(studio.video("bad", true)).unwrap();
     drop(source);
     assert!(studio.problems.list().is_empty(), "a source that is gone has no problem");
+}
+
+#[test]
+fn a_problem_ends_with_the_source_that_had_it_also_when_another_takes_over() {
+    let studio = Studio::new();
+    let mut first = studio.publish("10.0.0.1:1000").unwrap();
+    let reader = studio.join("a").subscribe(Rendition::Browser);
+    first.send(studio.video("bad", true)).unwrap();
+    assert_eq!(studio.problems.list().len(), 1);
+    let mut second = studio.publish("10.0.0.1:1001").unwrap();
+    assert!(studio.problems.list().is_empty());
+    drop(first);
+    second.send(studio.video("good", true)).unwrap();
+    assert!(studio.problems.list().is_empty());
+    second.send(studio.video("bad", true)).unwrap();
+    assert_eq!(studio.problems.list().len(), 1);
+    drop(reader);
+    assert!(studio.problems.list().is_empty(), "only the rendition had it");
+}
+
+#[test]
+fn a_reader_that_takes_nothing_costs_no_memory_however_often_sources_and_tracks_change() {
+    let studio = Studio::new();
+    let mut reader = studio.join("a").subscribe(Rendition::Original);
+    for _ in 0..5000 {
+        studio.publish("10.0.0.1:1000").unwrap();
+    }
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    for _ in 0..5000 {
+        source.send(studio.tracks()).unwrap();
+    }
+    let waiting = drain(&mut reader);
+    assert!(waiting.len() <= 1024, "{}", waiting.len());
+    assert_eq!((waiting[0].as_str(), waiting.last().map(String::as_str)), ("started", Some("1 tracks")));
+    for _ in 0..1500 {
+        source.send(studio.video("I", true)).unwrap();
+    }
+    drop(source);
+    let waiting = drain(&mut reader);
+    assert!(waiting.len() <= 1024 && waiting.last().is_some_and(|last| last == "ended"), "{}", waiting.len());
+}
+
+#[test]
+fn two_live_senders_do_not_take_a_stream_from_each_other_for_ever() {
+    let studio = Studio::new();
+    let ms = |ms| studio.hand.advance(Duration::from_millis(ms));
+    let mut current = studio.publish("10.0.0.1:1000").unwrap();
+    for port in [1001, 1002] {
+        current.send(studio.video("I", true)).unwrap();
+        ms(200);
+        current = studio.publish(&format!("10.0.0.1:{port}")).unwrap();
+    }
+    assert!(studio.problems.list().is_empty());
+    let fight = |current: &mut Publisher, port: u16| {
+        current.send(studio.video("I", true)).unwrap();
+        ms(200);
+        let refusal = studio.publish(&format!("10.0.0.1:{port}")).err();
+        assert!(matches!(refusal, Some(PublishError::Busy { .. })), "{refusal:?}");
+    };
+    fight(&mut current, 1003);
+    let board = studio.problems.list();
+    assert_eq!(board.len(), 1);
+    assert_eq!((board[0].code, board[0].subject.as_str()), ("senders_fight", "pgm"));
+    for word in ["10.0.0.1:1002", "10.0.0.1:1003", "stream ID"] {
+        assert!(board[0].text.contains(word), "{word}: {}", board[0].text);
+    }
+    for port in 1004..1010 {
+        ms(9000);
+        fight(&mut current, port);
+        assert_eq!(studio.problems.list(), board, "it goes on, and nothing new is to be said");
+    }
+    ms(9999);
+    current.send(studio.video("I", true)).unwrap();
+    assert_eq!(studio.problems.list().len(), 1);
+    ms(1);
+    current.send(studio.video("I", true)).unwrap();
+    assert!(studio.problems.list().is_empty());
+}
+
+#[test]
+fn a_fight_of_senders_ends_with_the_stream_and_keeps_no_encoder_from_restarting() {
+    let studio = Studio::new();
+    let mut current = studio.publish("10.0.0.1:1000").unwrap();
+    for port in 1001..1003 {
+        current.send(studio.video("I", true)).unwrap();
+        current = studio.publish(&format!("10.0.0.1:{port}")).unwrap();
+    }
+    current.send(studio.video("I", true)).unwrap();
+    assert!(studio.publish("10.0.0.1:1003").is_err());
+    studio.hand.advance(Duration::from_millis(201));
+    current = studio.publish("10.0.0.1:1003").expect("the one before is silent");
+    current.send(studio.video("I", true)).unwrap();
+    drop(current);
+    assert!(studio.problems.list().is_empty());
+    for port in 1004..1020 {
+        let mut source = studio.publish(&format!("10.0.0.1:{port}")).expect("the one before has closed");
+        source.send(studio.video("I", true)).unwrap();
+    }
+    let mut sources = Vec::new();
+    for port in 1020..1030 {
+        sources.push(studio.publish(&format!("10.0.0.1:{port}")).expect("the one before has sent nothing"));
+    }
+}
+
+#[test]
+fn an_obstacle_is_known_before_anybody_watches_and_until_pictures_come_through() {
+    let studio = Studio::with_obstacle(|tracks| {
+        let codecs: Vec<Codec> = tracks.iter().map(|track| track.codec).collect();
+        let text = format!("{codecs:?}");
+        tracks.iter().any(|track| track.no_keyframe).then_some(TransformProblem { code: "no_keyframe", text })
+    });
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    let track = |id, codec| Track { id: TrackId(id), codec };
+    let tracks = Arc::new([track(300, Codec::Aac), track(256, Codec::H264), track(200, Codec::H265)]);
+    source.send(MediaItem::Tracks(tracks)).unwrap();
+    let picture = |second: i64, random_access| {
+        let MediaItem::Unit(unit) = studio.video("p", random_access) else { panic!() };
+        let time = Timestamp90k(second * Timestamp90k::HZ);
+        MediaItem::Unit(Arc::new(AccessUnit { pts: time, dts: time, ..AccessUnit::clone(&unit) }))
+    };
+    for second in 0..14 {
+        source.send(picture(second, false)).unwrap();
+    }
+    let board = studio.problems.list();
+    assert_eq!(board.len(), 1);
+    assert_eq!((board[0].code, board[0].text.as_str()), ("no_keyframe", "[Aac, H264, H265]"), "in their order");
+    let reader = studio.join("a").subscribe(Rendition::Browser);
+    assert_eq!(studio.problems.list(), board, "somebody who watches changes nothing");
+    source.send(picture(14, true)).unwrap();
+    assert!(studio.problems.list().is_empty());
+    for second in 15..30 {
+        source.send(picture(second, false)).unwrap();
+    }
+    assert!(studio.problems.list().is_empty(), "what is made knows best");
+    drop(reader);
+    assert_eq!(studio.problems.list(), board);
 }
 
 #[test]

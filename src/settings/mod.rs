@@ -224,15 +224,17 @@ impl Settings {
         read::read(name, bytes)
     }
 
-    /// The keys in which `new` differs and which only a restart can apply: the addresses that are listened on.
-    /// Everything else takes effect when the settings are read again.
+    /// The keys in which `new` differs and which only a restart can apply: the addresses that are listened on, and
+    /// what is fixed with them. Everything else takes effect when the settings are read again.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
-        self.listens()
-            .into_iter()
-            .zip(new.listens())
-            .filter(|((_, before), (_, after))| before != after)
-            .map(|((key, _), _)| key)
-            .collect()
+        let fixed = [
+            ("srt.latency_ms", self.srt.latency != new.srt.latency),
+            ("webrtc.public_addresses", self.webrtc.public_addresses != new.webrtc.public_addresses),
+            ("webrtc.max_viewers", self.webrtc.max_viewers != new.webrtc.max_viewers),
+        ];
+        let listens = self.listens().into_iter().zip(new.listens());
+        let listens = listens.map(|((key, before), (_, after))| (key, before != after));
+        listens.chain(fixed).filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 
     /// Why an address of these settings could not be bound, with file and line when the file sets it.

@@ -36,10 +36,10 @@ fn an_empty_file_and_the_example_mean_the_defaults() {
     assert_eq!(parse(""), Settings::default());
     assert_eq!(parse("\u{feff}# only a comment\r\n"), Settings::default());
     assert_eq!(parse(EXAMPLE), Settings::default());
-    assert_eq!(Settings::default().http.listen, "[::]:8889".parse().unwrap());
-    assert_eq!(Settings::default().srt.listen, "[::]:8890".parse().unwrap());
+    assert_eq!(Settings::default().http.listen.to_string(), "[::]:8889");
+    assert_eq!(Settings::default().srt.listen.to_string(), "[::]:8890");
     assert_eq!(Settings::default().srt.latency, Duration::from_millis(120));
-    assert_eq!(Settings::default().webrtc.listen, "[::]:8189".parse().unwrap());
+    assert_eq!(Settings::default().webrtc.listen.to_string(), "[::]:8189");
     assert_eq!(Settings::default().webrtc.max_viewers, 250);
     assert_eq!(Settings::default().vmix, Vmix { host: VmixHost::Auto, tcp_port: 8099, http_port: 8088 });
 }
@@ -116,7 +116,7 @@ fn everything_can_be_set() {
         inputs = [2]
         "#,
     );
-    assert_eq!(settings.http.listen, "127.0.0.1:80".parse().unwrap());
+    assert_eq!(settings.http.listen.to_string(), "127.0.0.1:80");
     assert_eq!(settings.srt.latency, Duration::from_millis(20));
     assert_eq!(settings.srt.passphrase.as_ref().unwrap().expose(), "0123456789");
     assert_eq!(settings.webrtc.public_addresses.len(), 2);
@@ -414,12 +414,12 @@ fn addresses_overlap_only_within_their_family_and_protocol() {
 }
 
 #[test]
-fn only_addresses_that_are_listened_on_need_a_restart() {
+fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
     let before = parse("");
     let after = parse(
         "srt = { listen = '[::]:1', latency_ms = 50 }\nhttp.listen = '[::]:2'\nwebrtc.max_viewers = 3\nlog.level = 'warn'",
     );
-    assert_eq!(before.needs_restart(&after), ["http.listen", "srt.listen"]);
+    assert_eq!(before.needs_restart(&after), ["http.listen", "srt.listen", "srt.latency_ms", "webrtc.max_viewers"]);
     assert!(before.needs_restart(&before).is_empty());
 }
 
