@@ -15,4 +15,5 @@ pub mod media;
 pub mod mpegts;
 pub mod problems;
 pub mod settings;
+pub mod simulator;
 pub mod transcode;
