@@ -16,4 +16,5 @@ pub mod mpegts;
 pub mod problems;
 pub mod settings;
 pub mod simulator;
+pub mod srt;
 pub mod transcode;
