@@ -17,4 +17,5 @@ pub mod problems;
 pub mod settings;
 pub mod simulator;
 pub mod srt;
+pub mod tally;
 pub mod transcode;
