@@ -17,5 +17,7 @@ pub mod problems;
 pub mod settings;
 pub mod simulator;
 pub mod srt;
+pub mod system;
 pub mod tally;
 pub mod transcode;
+pub mod webrtc;

@@ -1,0 +1,424 @@
+//! The egress over loopback, watched by a client made of other implementations.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Offered;
+
+use super::*;
+use crate::access::Access;
+use crate::hub::{BrowserRendition, Hub, JoinRequest, PublishRequest, Publisher};
+use crate::media::{AccessUnit, Codec, MediaItem, Timestamp90k, Track, TrackId, Transform, TransformProblem};
+use crate::problems::Problems;
+use crate::webrtc::rtcp::{self, Feedback};
+
+mod client;
+
+use client::{Client, Got};
+
+struct AsItIs;
+
+impl Transform for AsItIs {
+    fn push(&mut self, item: &MediaItem) -> Vec<MediaItem> {
+        vec![item.clone()]
+    }
+
+    fn problem(&self) -> Option<TransformProblem> {
+        None
+    }
+}
+
+fn config(listen: SocketAddr, max_viewers: usize) -> Config {
+    let local_addresses = || vec![IpAddr::from([127, 0, 0, 1])];
+    Config { listen, public_addresses: vec![], local_addresses, max_viewers }
+}
+
+struct TestBox {
+    clock: Clock,
+    hub: Hub,
+    handle: Handle,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<io::Result<()>>,
+    viewers: u32,
+}
+
+impl TestBox {
+    fn start(listen: &str, max_viewers: usize) -> Self {
+        let clock = Clock::system();
+        let rendition = BrowserRendition { make: || Box::new(AsItIs), obstacle: |_| None };
+        let hub = Hub::new(clock.clone(), Access::open(), Problems::default(), rendition);
+        let (handle, server) = Server::bind(config(listen.parse().unwrap(), max_viewers), clock.clone()).unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(server.run(stop.clone()));
+        Self { clock, hub, handle, stop, running, viewers: 0 }
+    }
+
+    fn publish(&self) -> Source {
+        let from = "127.0.0.1:5000".parse().unwrap();
+        let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "test" };
+        let mut publisher = self.hub.publish(request).unwrap();
+        let track = Track { id: TrackId(256), codec: Codec::H264 };
+        publisher.send(MediaItem::Tracks(Arc::new([track]))).unwrap();
+        Source { publisher, clock: self.clock.clone(), pts: 0 }
+    }
+
+    async fn create(&mut self, offer: &str) -> Result<Created, CreateError> {
+        self.viewers += 1;
+        let (stream, session) = (StreamName::program(), format!("session-{}", self.viewers));
+        let viewer = self.hub.join(JoinRequest { stream, session, from: None, secret: None }).unwrap();
+        self.handle.create(offer, viewer).await
+    }
+
+    async fn viewer(&mut self) -> (Client, Created) {
+        let mut client = Client::new().await;
+        let created = self.create(&client.offer()).await.unwrap();
+        client.take_answer(&created.answer_sdp);
+        (client, created)
+    }
+
+    /// Waits until no session is left and nobody is in the hub.
+    async fn becomes_empty(&self) {
+        for _ in 0..100 {
+            let watched = self.hub.status(&StreamName::program()).is_some_and(|status| status.viewers > 0);
+            if self.handle.sessions().is_empty() && !watched {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("a session is left over: {:?}", self.handle.sessions());
+    }
+}
+
+struct Source {
+    publisher: Publisher,
+    clock: Clock,
+    pts: i64,
+}
+
+impl Source {
+    fn picture(&mut self, random_access: bool, bytes: usize) {
+        let mut data = Vec::new();
+        if random_access {
+            data.extend_from_slice(&[0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 1, 0, 0, 0, 1, 0x68, 1]);
+        }
+        data.extend_from_slice(&[0, 0, 0, 1, if random_access { 0x65 } else { 0x41 }]);
+        data.resize(data.len() + bytes, 7);
+        let pts = Timestamp90k(self.pts);
+        self.pts += 3_000;
+        let (track, codec, arrived) = (TrackId(256), Codec::H264, self.clock.now());
+        let data = Bytes::from(data);
+        let unit = AccessUnit { track, codec, pts, dts: pts, random_access, data, arrived };
+        self.publisher.send(MediaItem::Unit(Arc::new(unit))).unwrap();
+    }
+}
+
+async fn rtp(client: &mut Client) -> (u16, u32, bool, Vec<u8>) {
+    loop {
+        match client.next().await.expect("media") {
+            Got::Rtp { payload_type: 96, sequence, timestamp, marker, payload, .. } => {
+                return (sequence, timestamp, marker, payload);
+            }
+            Got::Rtp { .. } | Got::Rtcp(_) => {}
+            Got::Closed => panic!("closed"),
+        }
+    }
+}
+
+/// The packets of one access unit.
+async fn access_unit(client: &mut Client) -> Vec<(u16, u32, Vec<u8>)> {
+    let mut all = Vec::new();
+    loop {
+        let (sequence, timestamp, marker, payload) = rtp(client).await;
+        all.push((sequence, timestamp, payload));
+        if marker {
+            return all;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_gets_every_picture_from_the_next_random_access_point_on() {
+    for listen in ["127.0.0.1:0", "[::]:0"] {
+        for profiles in [
+            vec![Offered::Srtp_Aes128_Cm_Hmac_Sha1_80],
+            vec![Offered::Srtp_Aead_Aes_256_Gcm, Offered::Srtp_Aead_Aes_128_Gcm, Offered::Srtp_Aes128_Cm_Hmac_Sha1_80],
+        ] {
+            let mut server = TestBox::start(listen, 10);
+            let mut source = server.publish();
+            source.picture(true, 3_000);
+            let mut client = Client::new().await;
+            client.profiles = profiles.clone();
+            let created = server.create(&client.offer()).await.unwrap();
+            client.take_answer(&created.answer_sdp);
+            assert!(client.connect().await, "{listen} {profiles:?}");
+            assert_ne!(client.profile, Some(Offered::Srtp_Aead_Aes_256_Gcm));
+            // The keys are there before the box has seen the last flight: give it a moment.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            source.picture(false, 3_000);
+            source.picture(true, 100_000);
+            source.picture(false, 500);
+            let first = access_unit(&mut client).await;
+            assert_eq!(first[0].2[0] & 0x1f, 24, "parameter sets first");
+            assert_eq!(first.iter().map(|(_, _, payload)| payload.len()).sum::<usize>(), 100_000 + 1 + 11 + 87 * 2);
+            let second = access_unit(&mut client).await;
+            assert_eq!(second.len(), 1);
+            assert_eq!(second[0].1.wrapping_sub(first[0].1), 3_000);
+            assert_eq!(second[0].0, first[0].0.wrapping_add(first.len() as u16));
+            let recent = server.handle.recent_frames(&StreamName::program());
+            assert_eq!(recent.len(), 4);
+            assert_eq!(recent[3].0, second[0].1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_session_survives_the_source() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, _) = server.viewer().await;
+    assert!(client.connect().await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    source.picture(true, 500);
+    let before = access_unit(&mut client).await;
+    drop(source);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut source = server.publish();
+    source.pts = 77_777_777;
+    source.picture(true, 500);
+    let after = access_unit(&mut client).await;
+    assert_eq!(after[0].0, before.last().unwrap().0.wrapping_add(1), "sequence numbers go on");
+    let passed = after[0].1.wrapping_sub(before[0].1);
+    assert!((9_000..45_000).contains(&passed), "RTP time goes on by what passed: {passed}");
+}
+
+#[tokio::test]
+async fn missing_packets_are_sent_again_and_reports_are_sent_and_read() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, created) = server.viewer().await;
+    assert!(client.connect().await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    source.picture(true, 5_000);
+    let unit = access_unit(&mut client).await;
+    let ssrc_line = created.answer_sdp.lines().find(|line| line.starts_with("a=ssrc-group:FID ")).unwrap().to_owned();
+    let ssrcs: Vec<u32> = ssrc_line.split(' ').skip(1).map(|ssrc| ssrc.parse().unwrap()).collect();
+    let mut nack = vec![0x81, 205, 0, 3, 0, 0, 0, 1];
+    nack.extend_from_slice(&ssrcs[0].to_be_bytes());
+    nack.extend_from_slice(&unit[2].0.to_be_bytes());
+    nack.extend_from_slice(&[0, 0]);
+    let mut pli = vec![0x81, 206, 0, 2, 0, 0, 0, 1];
+    pli.extend_from_slice(&ssrcs[0].to_be_bytes());
+    client.send_rtcp(&[nack, pli].concat()).await;
+    let (mut resent, mut reported) = (false, false);
+    while !(resent && reported) {
+        match client.next().await {
+            Some(Got::Rtp { payload_type: 97, ssrc, payload, .. }) => {
+                assert_eq!(ssrc, ssrcs[1]);
+                assert_eq!(payload[..2], unit[2].0.to_be_bytes());
+                assert_eq!(payload[2..], unit[2].2);
+                resent = true;
+            }
+            Some(Got::Rtcp(compound)) => {
+                rtcp::read(&compound, |feedback| assert!(!matches!(feedback, Feedback::Bye))).unwrap();
+                assert_eq!(compound[1], 200);
+                reported = true;
+            }
+            // Reports come once a second.
+            None | Some(Got::Rtp { .. }) => {}
+            Some(Got::Closed) => panic!("closed"),
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let status = server.handle.sessions().remove(0);
+    assert_eq!((status.state, status.picture_losses, status.counts.nacked), ("playing", 1, 1));
+    assert_eq!(status.counts.retransmitted, 1);
+    assert_eq!(status.peer, client.socket.local_addr().ok());
+}
+
+#[tokio::test]
+async fn a_removed_session_is_told_and_leaves_nothing_behind() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, created) = server.viewer().await;
+    assert!(client.connect().await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(server.handle.remove(&created.session_id).await);
+    assert!(!server.handle.remove(&created.session_id).await);
+    let (mut bye, mut closed) = (false, false);
+    while let Some(got) = client.next().await {
+        match got {
+            Got::Rtcp(compound) => {
+                rtcp::read(&compound, |feedback| bye |= feedback == Feedback::Bye).unwrap();
+            }
+            Got::Closed => closed = true,
+            Got::Rtp { .. } => {}
+        }
+    }
+    assert!(bye && closed);
+    server.becomes_empty().await;
+    assert_eq!(server.handle.etag(&created.session_id), None);
+    assert!(server.handle.recent_frames(&StreamName::program()).is_empty());
+    client.check().await;
+    assert_eq!(client.receive().await, None, "its credentials are worth nothing any more");
+}
+
+#[tokio::test]
+async fn shutting_down_says_goodbye_to_everybody() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, _) = server.viewer().await;
+    assert!(client.connect().await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.stop.cancel();
+    let mut closed = false;
+    while let Some(got) = client.next().await {
+        closed |= got == Got::Closed;
+    }
+    assert!(closed);
+    (&mut server.running).await.unwrap().unwrap();
+    assert_eq!(server.create(&client.offer()).await, Err(CreateError::Stopped));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_who_did_not_prove_the_address() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, _) = server.viewer().await;
+    client.begin_handshake();
+    client.flush().await;
+    assert_eq!(client.receive().await, None, "DTLS before a check");
+    let password = std::mem::replace(&mut client.password, "a password that is guessed".into());
+    client.check().await;
+    assert_eq!(client.receive().await, None, "a check with a wrong password");
+    client.send(&[0x80, 201, 0, 1, 0, 0, 0, 0]).await;
+    client.send(&[]).await;
+    client.send(&[0xff; 1500]).await;
+    assert_eq!(client.receive().await, None);
+    client.password = password;
+    assert!(client.connect().await, "and the right one works afterwards");
+}
+
+#[tokio::test]
+async fn another_certificate_than_the_offered_one_is_refused() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let other = Client::new().await;
+    let mut client = Client::new().await;
+    let created = server.create(&other.offer()).await.unwrap();
+    client.take_answer(&created.answer_sdp);
+    let _ = client.connect().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    source.picture(true, 500);
+    server.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_a_picture_but_not_long() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let client = Client::new().await;
+    assert_eq!(server.create(&client.offer()).await, Err(CreateError::NoPicture), "nothing is live");
+    let mut source = server.publish();
+    let later = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        source.picture(true, 500);
+        source
+    });
+    assert!(server.create(&client.offer()).await.is_ok());
+    drop(later);
+}
+
+#[tokio::test]
+async fn there_are_no_more_sessions_than_allowed_and_none_twice() {
+    let mut server = TestBox::start("127.0.0.1:0", 2);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let client = Client::new().await;
+    server.create(&client.offer()).await.unwrap();
+    server.viewers -= 1;
+    assert_eq!(server.create(&client.offer()).await, Err(CreateError::Exists));
+    server.viewers += 1;
+    server.create(&client.offer()).await.unwrap();
+    assert_eq!(server.create(&client.offer()).await, Err(CreateError::Full));
+    assert!(matches!(server.create("nonsense").await, Err(CreateError::Offer(_))));
+}
+
+#[tokio::test]
+async fn trickled_candidates_are_checked_and_a_restart_takes_new_credentials() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, created) = server.viewer().await;
+    let id = created.session_id.as_str();
+    assert_eq!(server.handle.etag(id).as_deref(), Some(created.etag.as_str()));
+    let fragment = |ufrag: &str| {
+        format!(
+            "a=ice-ufrag:{ufrag}\r\na=ice-pwd:0123456789012345678901\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
+        )
+    };
+    let patch = |id: &'static str, etag: String, fragment: String| {
+        let handle = server.handle.clone();
+        async move { handle.patch_candidates(id, &etag, &fragment).await }
+    };
+    assert_eq!(patch("session-1", created.etag.clone(), fragment("viewer")).await, Ok(()));
+    assert_eq!(patch("session-9", created.etag.clone(), fragment("viewer")).await, Err(PatchError::NotFound));
+    assert_eq!(patch("session-1", "old".into(), fragment("viewer")).await, Err(PatchError::Stale));
+    let other = patch("session-1", created.etag.clone(), fragment("someone")).await;
+    assert_eq!(other, Err(PatchError::OtherCredentials));
+    let broken = patch("session-1", created.etag.clone(), "x".into()).await;
+    assert!(matches!(broken, Err(PatchError::Fragment(_))));
+
+    assert!(client.connect().await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let restarted = server.handle.restart_ice(id, &fragment("viewer2")).await.unwrap();
+    assert_ne!(restarted.etag, created.etag);
+    assert_eq!(server.handle.etag(id), Some(restarted.etag.clone()));
+    source.picture(true, 500);
+    access_unit(&mut client).await;
+    let value = |name: &str| restarted.sdpfrag.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    client.username = format!("{}:viewer2", value("a=ice-ufrag:"));
+    client.password = value("a=ice-pwd:");
+    client.socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.check().await;
+    assert!(client.receive().await.is_some());
+    source.picture(false, 500);
+    access_unit(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap();
+    let err = Server::bind(config(listen, 1), Clock::system()).map(|_| ()).unwrap_err();
+    assert!(err.to_string().contains(&listen.to_string()), "{err}");
+}
+
+#[tokio::test]
+async fn a_flood_of_datagrams_does_not_hold_up_commands() {
+    let (handle, server) = Server::bind(config("127.0.0.1:0".parse().unwrap(), 1), Clock::system()).unwrap();
+    let flood = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    // More than is read at once waits already.
+    for _ in 0..300 {
+        flood.send_to(&[0xff], server.local_addr()).unwrap();
+    }
+    let removed = tokio::spawn(async move { handle.remove("nobody").await });
+    tokio::task::yield_now().await;
+    let Server { mut worker, socket } = server;
+    let mut loop_state = worker::Loop::new(socket.into_async().unwrap());
+    loop_state.socket.readable().await.unwrap();
+    assert!(worker.turn(&mut loop_state, &CancellationToken::new()).await.unwrap());
+    assert!(loop_state.socket.has_datagram(), "the flood goes on");
+    assert!(!tokio::time::timeout(Duration::from_millis(500), removed).await.expect("an answer").unwrap());
+}
+
+#[test]
+fn logs_do_not_hold_what_ends_a_session() {
+    assert_eq!(log_name("0123456789abcdef0123456789abcdef"), "01234567");
+    assert_eq!(log_name("äöüäöüäöüäöü"), "äöüäöüäö");
+    assert_eq!(log_name("short"), "short");
+}
