@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::Source;
+use crate::simulator::Misbehaviour;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -83,6 +84,9 @@ pub struct Simulate {
     /// Cut to the next input by itself, this often.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub auto_cut: Option<Duration>,
+    /// Misbehave from the start; may be given again. A word that is none lists them all.
+    #[arg(long, value_name = "FAULT[=VALUE]")]
+    pub misbehave: Vec<Misbehaviour>,
 }
 
 /// `returnfeed check`.

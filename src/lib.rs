@@ -7,9 +7,11 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod codec;
+pub mod http;
 pub mod hub;
 pub mod media;
 pub mod mpegts;

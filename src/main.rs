@@ -1,1 +1,71 @@
-fn main() {}
+//! Arguments → settings → [`returnfeed::app`].
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use returnfeed::app::{self, Failure};
+use returnfeed::cli::{Cli, Command, ExitReason};
+use returnfeed::settings::{Environment, Settings};
+use returnfeed::system::{logging, raise_open_files};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let environment = Environment::read();
+    let settings = match settings(&cli.command) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitReason::SettingsRefused.into();
+        }
+    };
+    if let Command::Check(check) = &cli.command {
+        println!("{}: no mistakes", check.file.display());
+        return ExitReason::Done.into();
+    }
+    let filter = environment.log_filter.as_deref().unwrap_or(settings.log.level.as_str());
+    let log = match logging::start(filter, environment.logs_to_journal) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("RUST_LOG: {error}");
+            return ExitReason::Usage.into();
+        }
+    };
+    raise_open_files();
+    match run(cli.command, settings, &environment, log) {
+        Ok(()) => ExitReason::Done.into(),
+        Err(failure) => {
+            eprintln!("{failure}");
+            match failure {
+                Failure::CannotBind(_) => ExitReason::CannotBind.into(),
+                Failure::Other(_) => ExitReason::Failed.into(),
+            }
+        }
+    }
+}
+
+fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
+    match command {
+        Command::Run(run) => Settings::load_named_or_default(run.config.as_deref()),
+        Command::Check(check) => Settings::load(&check.file),
+        Command::Demo(_) | Command::Simulate(_) => Ok(Settings::default()),
+    }
+}
+
+fn run(command: Command, settings: Settings, environment: &Environment, log: logging::Filter) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Run(run) => {
+                let reload = move || Settings::load_named_or_default(run.config.as_deref());
+                app::run(settings, environment, log, Box::new(reload)).await
+            }
+            Command::Demo(demo) => app::demo(&demo).await,
+            Command::Simulate(simulate) => app::simulate(&simulate).await,
+            Command::Check(_) => Ok(()),
+        }
+    });
+    // A name being looked up cannot be called off, and is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}

@@ -1,0 +1,70 @@
+# One place for every command: people and CI call the same ones.
+#   make run     build what is missing and start a demo
+#   make test    everything that must pass
+#   make bench   speed, as tables
+#   make fuzz    hostile input, 60 s a parser
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: run test bench fuzz build page lint unit page-test browser setup-%
+
+export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools/node_modules/.bin:$(PATH)
+SAY = @printf '\033[1m==> %s\033[0m\n'
+FUZZ_SECONDS ?= 60
+
+run: build
+	$(SAY) "Starting the demo: a simulated vMix and the box. Ctrl+C ends it."
+	@target/release/returnfeed demo
+
+build: setup-run page
+	$(SAY) "Building returnfeed (a few minutes the first time)"
+	cargo build --release
+
+test: setup-test lint unit page-test browser
+	$(SAY) "Everything passed"
+
+lint: page
+	$(SAY) "Formatting and lints"
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cd web && npm run --silent lint
+
+unit: page
+	$(SAY) "Rust tests"
+	cargo test
+
+page-test: page
+	$(SAY) "Page tests"
+	cd web && npm test --silent
+
+browser: page
+	$(SAY) "End to end in Chromium"
+	cargo build --bins --examples
+	cd web && npm run --silent e2e
+
+bench: setup-bench page
+	$(SAY) "Benchmarks (a few minutes)"
+	cargo bench
+
+fuzz: setup-fuzz page
+	@for target in $$(cargo fuzz list); do \
+	  printf '\033[1m==> Fuzzing %s for %s s\033[0m\n' "$$target" "$(FUZZ_SECONDS)"; \
+	  mkdir -p "fuzz/corpus/$$target"; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1; \
+	done
+
+setup-%:
+	@.ci/setup $*
+
+# The page is built into the binary, so it comes first.
+page: web/dist/index.html
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/index.html web/public -type f 2>/dev/null) $(wildcard web/*.ts web/*.json)
+	$(SAY) "Building the page"
+	cd web && npm run --silent build
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	$(SAY) "Installing the page's packages"
+	cd web && npm ci --silent --no-audit --no-fund
+	@touch $@

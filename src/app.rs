@@ -1,0 +1,350 @@
+//! The composition root: the only file, with its parts in `app/`, that names every room.
+//!
+//! Owns: binding every socket before anything starts, starting every long-lived task, applying
+//! settings that were read again, and stopping. Does not own: what any room does.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::FutureExt;
+use nix::errno::Errno;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::hub::{BrowserRendition, Event, Hub};
+use crate::media::StreamName;
+use crate::problems::Problems;
+use crate::settings::{Environment, Settings, SettingsError};
+use crate::system::{Store, logging, reachable};
+use crate::{http, srt, tally, transcode, webrtc};
+
+mod callers;
+mod convert;
+mod simulated;
+
+use callers::Callers;
+pub use simulated::{demo, simulate};
+
+/// How long open requests and goodbyes may take after the signal to stop.
+const DRAIN: Duration = Duration::from_millis(1500);
+
+/// The fact under which vMix's address is kept across restarts.
+const VMIX_HOST: &str = "vmix-host";
+
+/// Why the program ends without having been asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// An address or port is not to be had; the text says whose and what to do.
+    #[error("{0}")]
+    CannotBind(String),
+    /// Anything else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+/// Reads the settings again, from where they came.
+pub type Reload = Box<dyn Fn() -> Result<Settings, SettingsError> + Send>;
+
+/// Runs the box until it is told to stop (SIGTERM, SIGINT). SIGHUP reads the settings again.
+///
+/// # Errors
+/// When something cannot be bound, or a part cannot be started.
+pub async fn run(
+    settings: Settings,
+    environment: &Environment,
+    log: logging::Filter,
+    reload: Reload,
+) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let mut app = App::start(settings, Some(Store::new(&environment.state_directory))).await?;
+    while app.until(&mut signals).await? == Signal::Reload {
+        match reload() {
+            Ok(settings) => {
+                // The environment is stronger than the file, as it was at the start.
+                if environment.log_filter.is_none() {
+                    log.set(settings.log.level.as_str()).context("changing what is logged")?;
+                }
+                app.apply(settings);
+            }
+            Err(error) => tracing::error!("the settings were not taken; the present ones stay in force:\n{error}"),
+        }
+    }
+    app.stop().await;
+    Ok(())
+}
+
+/// The running box.
+struct App {
+    /// What it was started with: in force, as far as only a restart can change it.
+    started_with: Settings,
+    /// What was read last, for whoever asks when it needs it: passphrases, for every new source.
+    current: Arc<RwLock<Settings>>,
+    listening: Listening,
+    parts: Parts,
+    about: watch::Sender<Arc<http::About>>,
+    vmix: watch::Sender<tally::VmixConfig>,
+    callers: Callers,
+}
+
+/// What the box listens on, ports of 0 resolved.
+#[derive(Clone, Copy, Debug)]
+struct Listening {
+    http: SocketAddr,
+    srt: SocketAddr,
+}
+
+impl App {
+    /// Binds everything, then starts everything: a box that cannot have one of its addresses has
+    /// touched nothing. Without a `store` nothing is kept across restarts.
+    async fn start(settings: Settings, store: Option<Store>) -> Result<Self, Failure> {
+        let clock = Clock::system();
+        let (problems, access) = (Problems::default(), Access::open());
+        let rendition = BrowserRendition { make: transcode::browser, obstacle: transcode::obstacle };
+        let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), rendition);
+        let current = Arc::new(RwLock::new(settings.clone()));
+
+        let pages = bind_tcp(settings.http.listen).map_err(|e| refused(&settings, "http.listen", &e))?;
+        let sinks: Arc<dyn srt::Sinks> = Arc::new(hub.clone());
+        let (config, board) = (convert::srt_listener(&settings, &current), problems.clone());
+        let sources = srt::Listener::bind(config, sinks.clone(), board, clock.clone());
+        let sources = sources.map_err(|e| cannot_bind(&settings, "srt.listen", e))?;
+        let media = webrtc::Server::bind(convert::webrtc(&settings), clock.clone());
+        let (sessions, media) = media.map_err(|e| cannot_bind(&settings, "webrtc.listen", e))?;
+        let listening = Listening {
+            http: pages.local_addr().context("asking for the page's own address")?,
+            srt: sources.local_addr().context("asking for the SRT port's own address")?,
+        };
+        let (page, feed, picture) = (listening.http.port(), listening.srt.port(), media.local_addr().port());
+
+        let parts = Parts::new();
+        let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
+        let (about, about_reader) = watch::channel(Arc::new(convert::about(&settings, listening, clock.now())));
+        let (vmix, vmix_reader) = watch::channel(convert::vmix(&settings));
+        let (tally_writer, tally_reader) = watch::channel(Arc::default());
+        let remembered = store.as_ref().and_then(|store| store.read(VMIX_HOST));
+        let (found, found_reader) = watch::channel(remembered.and_then(|host| host.parse().ok()));
+
+        parts.start("the WebRTC thread", media.run(stopping.clone()));
+        parts.start("the SRT listener", sources.run(stopping.clone()).map(Ok));
+        parts.start("the search for vMix", find_vmix(hub.clone(), store, found, stopping.clone()).map(Ok));
+        let client = tally::Vmix::new(tally::VmixParts {
+            config: vmix_reader,
+            auto: found_reader,
+            clock: clock.clone(),
+            problems: problems.clone(),
+            shutdown: stopping.clone(),
+            publish: tally_writer,
+            seed: seed()?,
+        });
+        parts.start("the vMix client", client.run().map(Ok));
+        let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
+        let handles = http::Handles {
+            clock,
+            access,
+            hub,
+            sessions,
+            tally: tally_reader,
+            problems,
+            reachable,
+            about: about_reader,
+        };
+        parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
+
+        let mut app = Self { started_with: settings, current, listening, parts, about, vmix, callers };
+        app.callers.apply(&app.started_with);
+        tracing::info!("page on TCP port {page}, SRT in on UDP port {feed}, WebRTC out on UDP port {picture}");
+        Ok(app)
+    }
+
+    /// Waits for a signal.
+    ///
+    /// # Errors
+    /// When a part of the box has ended by itself: half a box is worse than one that is started again.
+    async fn until(&mut self, signals: &mut Signals) -> Result<Signal, Failure> {
+        tokio::select! {
+            signal = signals.next() => Ok(signal),
+            part = self.parts.broken.recv() => {
+                let part = part.unwrap_or("a part");
+                Err(Failure::Other(anyhow::anyhow!("{part} has stopped working; start the program again")))
+            }
+        }
+    }
+
+    /// Puts other settings into force, as far as a running box can.
+    fn apply(&mut self, new: Settings) {
+        let waiting = self.started_with.needs_restart(&new);
+        if waiting.is_empty() {
+            tracing::info!("settings read; all of them are in force");
+        } else {
+            tracing::warn!("settings read; {} will change when the program is started again", waiting.join(", "));
+        }
+        let about = convert::about(&new, self.listening, self.about.borrow().started);
+        let latency_in_force = self.about.borrow().srt_latency_ms;
+        self.about.send_replace(Arc::new(http::About { srt_latency_ms: latency_in_force, ..about }));
+        self.vmix.send_if_modified(|vmix| {
+            let wanted = convert::vmix(&new);
+            let changed = *vmix != wanted;
+            *vmix = wanted;
+            changed
+        });
+        self.callers.apply(&new);
+        *self.current.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = new;
+    }
+
+    /// Says goodbye to everybody and waits for it, but not long.
+    async fn stop(self) {
+        tracing::info!("stopping");
+        self.parts.stopping.cancel();
+        self.parts.tasks.close();
+        if tokio::time::timeout(DRAIN, self.parts.tasks.wait()).await.is_err() {
+            tracing::warn!("not everything said goodbye in time");
+        }
+    }
+}
+
+/// The long-lived tasks of the box, none of which may end before it is told to.
+struct Parts {
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    broken: mpsc::Receiver<&'static str>,
+    breaking: mpsc::Sender<&'static str>,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let (breaking, broken) = mpsc::channel(1);
+        Self { tasks: TaskTracker::new(), stopping: CancellationToken::new(), broken, breaking }
+    }
+
+    /// Starts a part and tells when it ends by itself, by an error or by a panic.
+    fn start(&self, part: &'static str, running: impl Future<Output = io::Result<()>> + Send + 'static) {
+        let (stopping, breaking) = (self.stopping.clone(), self.breaking.clone());
+        let running = tokio::spawn(running);
+        self.tasks.spawn(async move {
+            let ended = running.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+            if let Err(err) = &ended {
+                tracing::error!(%err, "{part} failed");
+            }
+            if !stopping.is_cancelled() {
+                // One name is enough to end the program.
+                let _ = breaking.try_send(part);
+            }
+        });
+    }
+}
+
+/// Takes the address that sends the programme for vMix's, and keeps it.
+async fn find_vmix(hub: Hub, store: Option<Store>, found: watch::Sender<Option<IpAddr>>, stopping: CancellationToken) {
+    let mut events = hub.events();
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = stopping.cancelled() => return,
+        };
+        let (stream, from) = match event {
+            Ok(Event::Started { stream, from }) => (stream, from.ip().to_canonical()),
+            Ok(_) | Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        // The programme is sure to be vMix's; any other source is better than one that is gone.
+        let known = *found.borrow();
+        let is_sending = |known: IpAddr| {
+            let streams = hub.streams();
+            streams.iter().filter_map(|s| s.source.as_ref()).any(|s| s.from.ip().to_canonical() == known)
+        };
+        if known == Some(from) || (stream != StreamName::program() && known.is_some_and(is_sending)) {
+            continue;
+        }
+        tracing::info!(%stream, peer = %from, "taking the sender of the feed for vMix");
+        if let Some(Err(err)) = store.as_ref().map(|store| store.write(VMIX_HOST, &from.to_string())) {
+            tracing::warn!(%err, "vMix's address cannot be kept across restarts");
+        }
+        found.send_replace(Some(from));
+    }
+}
+
+/// Listens on `address`; `[::]` takes IPv4 too, whatever the system's default is.
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
+        // A kernel without IPv6: what `[::]` asks for is then every IPv4 address.
+        Err(error)
+            if address.ip() == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) =>
+        {
+            return bind_tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()));
+        }
+        socket => socket?,
+    };
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn refused(settings: &Settings, key: &'static str, error: &io::Error) -> Failure {
+    let address = match key {
+        "http.listen" => settings.http.listen,
+        "srt.listen" => settings.srt.listen,
+        _ => settings.webrtc.listen,
+    };
+    Failure::CannotBind(settings.describe_bind_error(key, address, error))
+}
+
+/// The words of the settings where the system refused an address, else the room's own.
+fn cannot_bind<E>(settings: &Settings, key: &'static str, error: E) -> Failure
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+    match source {
+        Some(system) => refused(settings, key, system),
+        None => Failure::Other(anyhow::Error::new(error)),
+    }
+}
+
+fn seed() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("listening for signals");
+        let (terminate, interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup: on(SignalKind::hangup())? })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
+}

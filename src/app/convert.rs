@@ -1,0 +1,73 @@
+//! From what a person wrote to what each room takes.
+
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use super::Listening;
+use crate::media::StreamName;
+use crate::settings::{self, Overlays, Passphrase, Settings, VmixHost};
+use crate::{http, srt, tally, webrtc};
+
+/// `current` is asked for the passphrase of every new source, so that new settings need no restart.
+pub(super) fn srt_listener(settings: &Settings, current: &Arc<RwLock<Settings>>) -> srt::ListenerConfig {
+    let current = current.clone();
+    let passphrase = move |stream: &StreamName| {
+        let settings = current.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        passphrase_of(&settings, stream).map(|passphrase| passphrase.expose().to_owned())
+    };
+    srt::ListenerConfig { listen: settings.srt.listen, latency: settings.srt.latency, passphrase: Arc::new(passphrase) }
+}
+
+/// A stream's own passphrase is stronger than the one for all.
+fn passphrase_of<'a>(settings: &'a Settings, name: &StreamName) -> Option<&'a Passphrase> {
+    let own = settings.streams.iter().find(|stream| stream.name == *name);
+    own.and_then(|stream| stream.passphrase.as_ref()).or(settings.srt.passphrase.as_ref())
+}
+
+pub(super) fn webrtc(settings: &Settings) -> webrtc::Config {
+    webrtc::Config {
+        listen: settings.webrtc.listen,
+        public_addresses: settings.webrtc.public_addresses.clone(),
+        local_addresses: crate::system::local_addresses,
+        max_viewers: settings.webrtc.max_viewers,
+    }
+}
+
+pub(super) fn vmix(settings: &Settings) -> tally::VmixConfig {
+    tally::VmixConfig {
+        host: match &settings.vmix.host {
+            VmixHost::Auto => tally::Host::Auto,
+            VmixHost::Named(host) => tally::Host::Fixed(host.clone()),
+        },
+        tcp_port: settings.vmix.tcp_port,
+        http_port: settings.vmix.http_port,
+        cameras: settings.cameras.iter().map(camera).collect(),
+    }
+}
+
+fn camera(camera: &settings::Camera) -> tally::CameraConfig {
+    let input = |input: &settings::InputRef| match input {
+        settings::InputRef::Number(number) => tally::InputRef::Number(*number),
+        settings::InputRef::Text(text) => tally::InputRef::Text(text.clone()),
+    };
+    tally::CameraConfig {
+        name: camera.name.clone(),
+        inputs: camera.inputs.iter().map(input).collect(),
+        mixes: camera.mixes.iter().map(|mix| u32::from(*mix)).collect(),
+        overlays: match &camera.overlays {
+            Overlays::All => None,
+            Overlays::Only(numbers) => Some(numbers.iter().map(|number| u32::from(*number)).collect()),
+        },
+    }
+}
+
+pub(super) fn about(settings: &Settings, listening: Listening, started: Instant) -> http::About {
+    http::About {
+        version: env!("CARGO_PKG_VERSION"),
+        started,
+        http: listening.http,
+        srt: listening.srt,
+        srt_latency_ms: u32::try_from(settings.srt.latency.as_millis()).unwrap_or(u32::MAX),
+        streams: settings.streams.iter().map(|stream| stream.name.short()).collect(),
+    }
+}

@@ -1,0 +1,214 @@
+//! The box as browsers and programs see it: the page, WHEP, the tally WebSocket, the API.
+//!
+//! Owns: every route with the role it needs, and every byte of JSON that leaves the box. Does not
+//! own: what it reports; it reads the hub, the sessions and the tally by their handles. No room
+//! uses this one.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::serve::ListenerExt;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::access::{self, Access, Action, Role};
+use crate::clock::Clock;
+use crate::hub::Hub;
+use crate::problems::Problems;
+use crate::{tally, webrtc};
+
+mod address;
+mod page;
+mod refusal;
+mod status;
+mod whep;
+mod wire;
+mod ws;
+
+#[cfg(test)]
+mod tests;
+
+#[doc(hidden)]
+pub mod fuzzing;
+
+use address::Named;
+use refusal::Refused;
+
+/// The largest request body: an SDP offer of a browser has 5 to 10 KB.
+const MOST_BODY_BYTES: usize = 64 << 10;
+
+/// What may wait unsent for one connection: a message or two, so that the next one is the newest.
+const MOST_UNSENT_BYTES: u32 = 4 << 10;
+
+/// A peer that acknowledges nothing for this long is gone (RFC 5482).
+const PEER_GONE_AFTER: Duration = Duration::from_secs(5);
+
+/// What the routes read and command.
+#[derive(Clone)]
+pub struct Handles {
+    /// Time.
+    pub clock: Clock,
+    /// The gate in front of every route.
+    pub access: Access,
+    /// The streams.
+    pub hub: Hub,
+    /// The viewers' sessions.
+    pub sessions: webrtc::Handle,
+    /// The newest tally.
+    pub tally: watch::Receiver<Arc<tally::Snapshot>>,
+    /// What is wrong right now.
+    pub problems: Problems,
+    /// Where people reach what listens on an address, as it is when asked.
+    pub reachable: fn(SocketAddr) -> Vec<SocketAddr>,
+    /// What the box is and where it listens.
+    pub about: watch::Receiver<Arc<About>>,
+}
+
+/// What the box is and where it listens, for people who set up a sender.
+#[derive(Clone, Debug, PartialEq)]
+pub struct About {
+    /// The program's version.
+    pub version: &'static str,
+    /// When the program started: zero of the box clock in every message.
+    pub started: Instant,
+    /// Where the page is served.
+    pub http: SocketAddr,
+    /// Where senders call.
+    pub srt: SocketAddr,
+    /// The SRT latency this box asks for, in ms.
+    pub srt_latency_ms: u32,
+    /// Short names of the streams the settings name; the first is the page's default.
+    pub streams: Vec<String>,
+}
+
+impl Handles {
+    /// `instant` on the box clock, in ms.
+    fn box_ms(&self, instant: Instant) -> f64 {
+        let started = self.about.borrow().started;
+        let after = instant.saturating_duration_since(started).as_secs_f64();
+        (after - started.saturating_duration_since(instant).as_secs_f64()) * 1000.0
+    }
+}
+
+/// Serves until `shutdown` resolves, then lets open requests finish.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    handles: Handles,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = router(handles).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener.tap_io(|stream| freshen(stream)), service).with_graceful_shutdown(shutdown).await
+}
+
+/// Keeps a connection from holding back the newest state or playing old ones: nothing waits for an
+/// acknowledgement (RFC 896), little waits unsent in the kernel, and a peer that is gone is given up.
+fn freshen(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_notsent_lowat(MOST_UNSENT_BYTES))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(PEER_GONE_AFTER)));
+    if let Err(err) = set {
+        tracing::debug!(%err, "a connection keeps its defaults");
+    }
+}
+
+/// Every route of the box.
+pub fn router(handles: Handles) -> Router {
+    let routes = Routes { access: handles.access.clone(), router: Router::new() };
+    let session = || get(whep::is_alive).patch(whep::patch).delete(whep::delete).options(whep::options);
+    let endpoint = || post(whep::create).get(whep::probe).options(whep::options);
+    routes
+        .add(Role::Viewer, "/", get(page::index))
+        .add(Role::Viewer, "/{first}", get(page::stream))
+        .add(Role::Viewer, "/{first}/", get(page::without_slash))
+        .add(Role::Viewer, "/{first}/{second}", get(page::stream))
+        .add(Role::Viewer, "/assets/{file}", get(page::asset))
+        .add(Role::Viewer, "/{first}/assets/{file}", get(page::asset))
+        .add(Role::Viewer, "/{first}/{second}/assets/{file}", get(page::asset))
+        .add(Role::Viewer, "/ws", get(ws::upgrade))
+        .add(Role::Viewer, "/ws/", get(ws::upgrade))
+        .add_for_any_origin(Role::Viewer, "/{first}/whep", endpoint())
+        .add_for_any_origin(Role::Viewer, "/{first}/whep/{session}", session())
+        .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep", endpoint())
+        .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep/{session}", session())
+        .add_for_any_origin(Role::Viewer, "/rtc/v1/whep", endpoint())
+        .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/", endpoint())
+        .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/{session}", session())
+        .add(Role::Director, "/api/v1/status", get(status::status))
+        .add(Role::Viewer, "/healthz", get(|| async { "ok\n" }))
+        .router
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .layer(middleware::map_response(harden))
+        .with_state(handles)
+}
+
+/// Collects routes so that none can be added without the role it needs.
+struct Routes {
+    access: Access,
+    router: Router<Handles>,
+}
+
+impl Routes {
+    fn add(self, role: Role, path: &str, methods: MethodRouter<Handles>) -> Self {
+        let methods = self.guarded(role, methods);
+        Self { router: self.router.route(path, methods), ..self }
+    }
+
+    /// A route that pages of other origins may use; a refusal tells them so as well.
+    fn add_for_any_origin(self, role: Role, path: &str, methods: MethodRouter<Handles>) -> Self {
+        let methods = self.guarded(role, methods).layer(middleware::map_response(whep::allow_any_origin));
+        Self { router: self.router.route(path, methods), ..self }
+    }
+
+    fn guarded(&self, role: Role, methods: MethodRouter<Handles>) -> MethodRouter<Handles> {
+        methods.layer(middleware::from_fn_with_state((self.access.clone(), role), admit))
+    }
+}
+
+async fn admit(
+    State((access, role)): State<(Access, Role)>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let secret = bearer(request.headers());
+    let asked = access::Request { action: Action::Act(role), from: Some(peer.ip()), secret: secret.as_deref() };
+    match access.admit(&asked) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => Refused::from(refusal).into_response(),
+    }
+}
+
+/// The bearer token of a request (RFC 6750 §2.1).
+fn bearer(headers: &axum::http::HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// What every answer says to browsers, whatever it answers.
+async fn harden(mut response: Response) -> Response {
+    // `ws:` and `wss:` are named for browsers that do not count them to 'self' (Safari before 15.4).
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
+                  manifest-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
+                  frame-ancestors 'self'";
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}

@@ -1,0 +1,176 @@
+//! `GET /api/v1/status`: the state of the whole box in one answer. Documented in `docs/api.md`.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Handles;
+use super::wire::{ProblemReport, Tally, TrackReport};
+use crate::hub::{SourceStatus, StreamStatus, TransportStats};
+use crate::media::TransformProblem;
+use crate::tally::LinkState;
+use crate::webrtc::SessionStatus;
+
+#[derive(Serialize)]
+struct Status<'a> {
+    version: &'a str,
+    uptime_s: u64,
+    streams: Vec<StreamReport>,
+    sessions: Vec<SessionReport>,
+    vmix: VmixReport,
+    tally: Tally<'a>,
+    problems: Vec<ProblemReport>,
+}
+
+pub(super) async fn status(State(handles): State<Handles>) -> Response {
+    let now = handles.clock.now();
+    let snapshot = handles.tally.borrow().clone();
+    let about = handles.about.borrow().clone();
+    let age = |instant| now.saturating_duration_since(instant);
+    let status = Status {
+        version: about.version,
+        uptime_s: age(about.started).as_secs(),
+        streams: handles.hub.streams().iter().map(|stream| StreamReport::new(stream, age)).collect(),
+        sessions: handles.sessions.sessions().into_iter().map(|session| SessionReport::new(session, age)).collect(),
+        vmix: VmixReport {
+            host: snapshot.link.host.clone(),
+            state: link_word(snapshot.link.state),
+            version: snapshot.link.version.clone(),
+        },
+        tally: Tally::new(&snapshot, now),
+        problems: handles.problems.list().into_iter().map(ProblemReport::from).collect(),
+    };
+    Json(status).into_response()
+}
+
+#[derive(Serialize)]
+struct StreamReport {
+    name: String,
+    live: bool,
+    source: Option<SourceReport>,
+    tracks: Vec<TrackReport>,
+    problem: Option<String>,
+    viewers: usize,
+    video_frames: u64,
+    dropped_units: u64,
+}
+
+impl StreamReport {
+    fn new(status: &StreamStatus, age: impl Fn(Instant) -> Duration) -> Self {
+        Self {
+            name: status.name.short(),
+            live: status.source.is_some(),
+            source: status.source.as_ref().map(|source| SourceReport::new(source, age)),
+            tracks: status.tracks.iter().map(TrackReport::from).collect(),
+            problem: status.problem.as_ref().map(|TransformProblem { text, .. }| text.clone()),
+            viewers: status.viewers,
+            video_frames: status.video_units,
+            dropped_units: status.dropped_units,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SourceReport {
+    address: String,
+    protocol: &'static str,
+    live_for_s: f64,
+    silent_for_s: f64,
+    transport: Option<TransportReport>,
+}
+
+impl SourceReport {
+    fn new(source: &SourceStatus, age: impl Fn(Instant) -> Duration) -> Self {
+        Self {
+            address: source.from.to_string(),
+            protocol: source.protocol,
+            live_for_s: age(source.started).as_secs_f64(),
+            silent_for_s: age(source.last_item).as_secs_f64(),
+            transport: source.transport.as_ref().map(TransportReport::from),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TransportReport {
+    rtt_ms: f64,
+    negotiated_latency_ms: u64,
+    received_packets: u64,
+    received_bytes: u64,
+    lost_packets: u64,
+    dropped_packets: u64,
+    retransmitted_packets: u64,
+    encrypted: bool,
+}
+
+impl From<&TransportStats> for TransportReport {
+    fn from(stats: &TransportStats) -> Self {
+        Self {
+            rtt_ms: stats.rtt.as_secs_f64() * 1000.0,
+            negotiated_latency_ms: u64::try_from(stats.negotiated_latency.as_millis()).unwrap_or(u64::MAX),
+            received_packets: stats.received_packets,
+            received_bytes: stats.received_bytes,
+            lost_packets: stats.lost_packets,
+            dropped_packets: stats.dropped_packets,
+            retransmitted_packets: stats.retransmitted_packets,
+            encrypted: stats.encrypted,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct VmixReport {
+    host: Option<String>,
+    state: &'static str,
+    version: Option<String>,
+}
+
+fn link_word(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Waiting => "waiting",
+        LinkState::Connecting => "connecting",
+        LinkState::Live => "live",
+        LinkState::Lost => "lost",
+    }
+}
+
+/// A viewer's session. Its name is left out: whoever knows it can end the session.
+#[derive(Serialize)]
+struct SessionReport {
+    stream: String,
+    peer: Option<String>,
+    state: &'static str,
+    connected_for_s: Option<f64>,
+    packets: u64,
+    bytes: u64,
+    nacked_packets: u64,
+    retransmitted_packets: u64,
+    dropped_pictures: u64,
+    picture_losses: u64,
+    rtt_ms: Option<f64>,
+    loss: f32,
+    malformed_datagrams: u64,
+}
+
+impl SessionReport {
+    fn new(session: SessionStatus, age: impl Fn(Instant) -> Duration) -> Self {
+        Self {
+            stream: session.stream.short(),
+            peer: session.peer.map(|peer| peer.to_string()),
+            state: session.state,
+            connected_for_s: session.connected.map(|at| age(at).as_secs_f64()),
+            packets: session.counts.packets,
+            bytes: session.counts.bytes,
+            nacked_packets: session.counts.nacked,
+            retransmitted_packets: session.counts.retransmitted,
+            dropped_pictures: session.counts.dropped_units,
+            picture_losses: session.picture_losses,
+            rtt_ms: session.round_trip.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            loss: session.loss,
+            malformed_datagrams: session.malformed,
+        }
+    }
+}

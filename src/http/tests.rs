@@ -1,0 +1,229 @@
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request as HttpRequest};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::*;
+use crate::hub::{BrowserRendition, PublishRequest};
+use crate::media::{MediaItem, StreamName, Transform, TransformProblem};
+
+struct Nothing;
+
+impl Transform for Nothing {
+    fn push(&mut self, _: &MediaItem) -> Vec<MediaItem> {
+        Vec::new()
+    }
+
+    fn problem(&self) -> Option<TransformProblem> {
+        None
+    }
+}
+
+/// The routes of a box on a manual clock whose media thread is not running.
+struct Bench {
+    handles: Handles,
+    _tally: watch::Sender<Arc<tally::Snapshot>>,
+    _about: watch::Sender<Arc<About>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (clock, _) = Clock::manual();
+        let (access, problems) = (Access::open(), Problems::default());
+        let browser = BrowserRendition { make: || Box::new(Nothing), obstacle: |_| None };
+        let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), browser);
+        let config = webrtc::Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            public_addresses: Vec::new(),
+            local_addresses: Vec::new,
+            max_viewers: 2,
+        };
+        let (sessions, _) = webrtc::Server::bind(config, clock.clone()).unwrap();
+        let (_tally, tally) = watch::channel(Arc::new(tally::Snapshot::default()));
+        let (_about, about) = watch::channel(Arc::new(About {
+            version: "1.2.3",
+            started: clock.now(),
+            http: "[::]:8889".parse().unwrap(),
+            srt: "[::]:8890".parse().unwrap(),
+            srt_latency_ms: 120,
+            streams: vec!["main".into()],
+        }));
+        let reachable = |listen: SocketAddr| vec![SocketAddr::from(([10, 0, 0, 7], listen.port()))];
+        let handles = Handles { clock, access, hub, sessions, tally, problems, reachable, about };
+        Self { handles, _tally, _about }
+    }
+
+    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = HttpRequest::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body.into()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 9], 4000))));
+        let response = router(self.handles.clone()).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { parts, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[], Body::empty()).await
+    }
+
+    async fn offer(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.ask(Method::POST, path, &[("content-type", "application/sdp")], body).await
+    }
+}
+
+struct Answer {
+    parts: axum::http::response::Parts,
+    body: String,
+}
+
+impl Answer {
+    fn status(&self) -> u16 {
+        self.parts.status.as_u16()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.parts.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn code(&self) -> String {
+        let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn the_page_finds_its_root_and_its_assets_from_every_address_it_is_served_at() {
+    let bench = Bench::new();
+    for (path, root, assets, stream) in
+        [("/", "./", "", "main"), ("/pgm", "./", "pgm/", "pgm"), ("/b/cam", "../", "cam/", "b/cam")]
+    {
+        let page = bench.get(path).await;
+        assert_eq!(page.status(), 200, "{path}");
+        assert!(page.body.contains(&format!(r#"name="returnfeed-root" content="{root}""#)), "{path}: {}", page.body);
+        assert!(page.body.contains(&format!(r#"name="returnfeed-stream" content="{stream}""#)), "{path}");
+        assert!(!page.body.contains('%'), "{path}: a placeholder is left");
+        let script = page.body.split("src=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(script.starts_with(&format!("{assets}assets/")), "{path}: {script}");
+        let below = path.rsplit_once('/').unwrap().0;
+        let script = bench.get(&format!("{below}/{script}")).await;
+        assert_eq!((script.status(), script.header("content-type")), (200, "text/javascript; charset=utf-8"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_stream_and_no_route_is_not_found() {
+    let bench = Bench::new();
+    let paths =
+        ["/api", "/admin", "/setup", "/a/b/c", "/a%20b", "/..%2f..%2fetc%2fpasswd", "/assets/none.js", "/api/v1/none"];
+    for path in paths {
+        assert_eq!(bench.get(path).await.status(), 404, "{path}");
+    }
+    let slash = bench.get("/pgm/").await;
+    assert_eq!((slash.status(), slash.header("location")), (307, "../pgm"));
+}
+
+#[tokio::test]
+async fn whep_answers_each_mistake_with_its_own_status() {
+    let bench = Bench::new();
+    assert_eq!(bench.offer("/ws/whep", "v=0").await.status(), 404);
+    let other = bench.ask(Method::POST, "/pgm/whep", &[("content-type", "text/plain")], "v=0").await;
+    assert_eq!((other.status(), other.code()), (415, "wrong_type".into()));
+    let nobody = bench.offer("/pgm/whep", "v=0").await;
+    assert_eq!((nobody.status(), nobody.code(), nobody.header("retry-after")), (409, "not_live".into(), "1"));
+    let from = SocketAddr::from(([10, 0, 0, 1], 1000));
+    let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" };
+    let _source = bench.handles.hub.publish(request).unwrap();
+    for path in ["/pgm/whep", "/live/pgm/whep", "/rtc/v1/whep/?app=live&stream=pgm", "/rtc/v1/whep?stream=pgm"] {
+        let bad = bench.offer(path, "this is no SDP").await;
+        assert_eq!((bad.status(), bad.code()), (400, "bad_offer".into()), "{path}");
+        assert_eq!(bad.header("access-control-allow-origin"), "*", "{path}");
+        assert_eq!(bad.header("content-type"), "application/problem+json");
+    }
+    let huge = bench.offer("/pgm/whep", vec![b'x'; MOST_BODY_BYTES + 1]).await;
+    assert_eq!((huge.status(), huge.header("access-control-allow-origin")), (413, "*"));
+    assert_eq!(bench.offer("/pgm/whep", vec![0xff, 0xfe]).await.status(), 400);
+    assert_eq!(bench.offer("/rtc/v1/whep/", "v=0").await.status(), 404);
+    assert_eq!(bench.handles.hub.streams()[0].viewers, 0, "none of these became a viewer");
+}
+
+#[tokio::test]
+async fn whep_says_what_may_be_sent_where() {
+    let bench = Bench::new();
+    let options = bench.ask(Method::OPTIONS, "/pgm/whep", &[], Body::empty()).await;
+    assert_eq!((options.status(), options.header("accept-post")), (200, "application/sdp"));
+    assert!(options.header("access-control-allow-headers").contains("If-Match"));
+    assert!(options.header("access-control-expose-headers").contains("Location"));
+    let get = bench.get("/pgm/whep").await;
+    assert_eq!((get.status(), get.body.as_str()), (204, ""));
+    assert_eq!(bench.ask(Method::PUT, "/pgm/whep", &[], Body::empty()).await.status(), 405);
+}
+
+#[tokio::test]
+async fn a_session_is_patched_only_with_its_tag() {
+    let bench = Bench::new();
+    let fragment = ("content-type", "application/trickle-ice-sdpfrag");
+    let patch = async |headers: &[(&str, &str)]| bench.ask(Method::PATCH, "/pgm/whep/none", headers, "").await;
+    assert_eq!(patch(&[("content-type", "application/sdp")]).await.status(), 415);
+    assert_eq!(patch(&[fragment]).await.status(), 428);
+    assert_eq!(bench.get("/pgm/whep/none").await.status(), 404);
+    let delete = bench.ask(Method::DELETE, "/pgm/whep/none", &[], Body::empty()).await;
+    assert_eq!((delete.status(), delete.code()), (404, "unknown_session".into()));
+}
+
+#[tokio::test]
+async fn the_status_is_whole_without_a_source_or_vmix() {
+    let bench = Bench::new();
+    let status = bench.get("/api/v1/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status.body).unwrap();
+    assert_eq!(status["version"], "1.2.3");
+    assert_eq!(status["tally"]["source"], "unknown");
+    assert_eq!(status["tally"]["age_ms"], serde_json::Value::Null);
+    assert_eq!(status["vmix"]["state"], "waiting");
+    for list in ["streams", "sessions", "problems"] {
+        assert_eq!(status[list], serde_json::json!([]), "{list}");
+    }
+}
+
+#[test]
+fn instants_before_and_after_the_start_stand_on_one_clock() {
+    let bench = Bench::new();
+    let started = bench.handles.about.borrow().started;
+    assert_eq!(bench.handles.box_ms(started + Duration::from_micros(1500)), 1.5);
+    let earlier = started.checked_sub(Duration::from_millis(2)).unwrap();
+    assert_eq!(bench.handles.box_ms(earlier), -2.0);
+}
+
+#[test]
+fn a_page_may_say_two_things_and_no_more() {
+    assert_eq!(ws::parse(r#"{"type":"ping","id":7}"#), Some(wire::FromPage::Ping { id: 7 }));
+    assert_eq!(ws::parse(r#"{"type":"watch","stream":"pgm"}"#), Some(wire::FromPage::Watch { stream: "pgm".into() }));
+    for text in [
+        "",
+        "{}",
+        r#"{"type":"cut"}"#,
+        r#"{"type":"ping"}"#,
+        r#"{"type":"ping","id":-1}"#,
+        r#"{"type":"ping","id":1,"x":1}"#,
+    ] {
+        assert_eq!(ws::parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_bearer_token_is_found_whatever_the_case_of_its_scheme() {
+    let token = |value: &str| {
+        let mut headers = axum::http::HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        bearer(&headers)
+    };
+    assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
+    assert_eq!(token("bearer abc").as_deref(), Some("abc"));
+    assert_eq!(token("Basic abc"), None);
+    assert_eq!(token("abc"), None);
+}

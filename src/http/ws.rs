@@ -1,0 +1,188 @@
+//! The WebSocket of the page: tally first and always, then streams, clock and frame times.
+//!
+//! Nothing queues here: while a socket is slow its next message is not made yet, so that what it
+//! gets next is the newest state.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{ConnectInfo, State};
+use axum::response::Response;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::Handles;
+use super::wire::{FromPage, Listen, Stream, Tally, ToPage};
+use crate::hub::Event;
+use crate::media::StreamName;
+
+const MOST_MESSAGE_BYTES: usize = 4 << 10;
+
+/// More than one message a second, so that silence means something and `age_ms` is never old.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How often frame times are sent, and changed streams looked up.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A socket that takes nothing for this long is gone.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// Why a socket ends.
+enum End {
+    /// The peer went, or takes nothing any more.
+    Gone,
+    /// The peer said something that is not in the protocol.
+    Violation(u16, &'static str),
+}
+
+pub(super) async fn upgrade(
+    State(handles): State<Handles>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let limited = upgrade.max_message_size(MOST_MESSAGE_BYTES).max_frame_size(MOST_MESSAGE_BYTES);
+    limited.on_upgrade(move |socket| async move {
+        tracing::debug!(%peer, "page connected");
+        Page { handles, socket, watching: None }.run().await;
+        tracing::debug!(%peer, "page gone");
+    })
+}
+
+struct Page {
+    handles: Handles,
+    socket: WebSocket,
+    watching: Option<StreamName>,
+}
+
+impl Page {
+    async fn run(mut self) {
+        if let Err(End::Violation(code, reason)) = self.talk().await {
+            let close = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            let _ = timeout(STUCK_AFTER, self.socket.send(Message::Close(Some(close)))).await;
+        }
+    }
+
+    async fn talk(&mut self) -> Result<(), End> {
+        let mut tally = self.handles.tally.clone();
+        let mut events = self.handles.hub.events();
+        let (mut heartbeat, mut tick) = (ticking(HEARTBEAT), ticking(TICK));
+        self.send_tally().await?;
+        tally.mark_unchanged();
+        self.send_hello().await?;
+        let mut told = self.streams();
+        let mut stale = false;
+        loop {
+            tokio::select! {
+                biased;
+                changed = tally.changed() => {
+                    changed.map_err(|_| End::Gone)?;
+                    self.send_tally().await?;
+                    heartbeat.reset();
+                }
+                message = self.socket.recv() => self.hear(message).await?,
+                event = events.recv() => match event {
+                    // Counts of viewers change in bursts: they wait for the next tick.
+                    Ok(Event::Joined { .. } | Event::Left { .. }) | Err(RecvError::Lagged(_)) => stale = true,
+                    Ok(_) => self.send_streams(&mut told).await?,
+                    Err(RecvError::Closed) => return Err(End::Gone),
+                },
+                _ = tick.tick() => {
+                    if std::mem::take(&mut stale) || told.iter().any(Stream::is_unmeasured) {
+                        self.send_streams(&mut told).await?;
+                    }
+                    self.send_frame_times().await?;
+                }
+                _ = heartbeat.tick() => self.send_tally().await?,
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let text = match message.ok_or(End::Gone)? {
+            Ok(Message::Text(text)) => text,
+            Ok(Message::Ping(_) | Message::Pong(_)) => return Ok(()),
+            Ok(Message::Close(_)) => return Err(End::Gone),
+            Ok(Message::Binary(_)) => return Err(End::Violation(close_code::POLICY, "text only")),
+            Err(error) if is_too_large(&error) => return Err(End::Violation(close_code::SIZE, "message too large")),
+            Err(_) => return Err(End::Gone),
+        };
+        match parse(text.as_str()) {
+            Some(FromPage::Ping { id }) => {
+                let received_ms = self.handles.box_ms(self.handles.clock.now());
+                self.send(&ToPage::Clock { id, received_ms }).await
+            }
+            Some(FromPage::Watch { stream }) => {
+                self.watching = Some(stream.parse().map_err(|_| End::Violation(close_code::POLICY, "no such name"))?);
+                Ok(())
+            }
+            None => Err(End::Violation(close_code::POLICY, "unknown message")),
+        }
+    }
+
+    async fn send_tally(&mut self) -> Result<(), End> {
+        let snapshot = Arc::clone(&self.handles.tally.borrow());
+        self.send(&ToPage::Tally(Tally::new(&snapshot, self.handles.clock.now()))).await
+    }
+
+    async fn send_hello(&mut self) -> Result<(), End> {
+        let about = Arc::clone(&self.handles.about.borrow());
+        let recommended = about.streams.first().cloned().unwrap_or_else(|| StreamName::program().short());
+        let now_ms = self.handles.box_ms(self.handles.clock.now());
+        let listen = Listen::new(&self.handles, &recommended);
+        self.send(&ToPage::Hello { version: about.version, now_ms, streams: self.streams(), listen }).await
+    }
+
+    async fn send_streams(&mut self, told: &mut Vec<Stream>) -> Result<(), End> {
+        let streams = self.streams();
+        if streams == *told {
+            return Ok(());
+        }
+        *told = self.streams();
+        self.send(&ToPage::Streams { streams }).await
+    }
+
+    async fn send_frame_times(&mut self) -> Result<(), End> {
+        let Some(stream) = self.watching.clone() else { return Ok(()) };
+        let frames = self.handles.sessions.recent_frames(&stream);
+        let rtp: Vec<_> = frames.into_iter().map(|(rtp, arrived)| (rtp, self.handles.box_ms(arrived))).collect();
+        match rtp.is_empty() {
+            true => Ok(()),
+            false => self.send(&ToPage::Media { stream: &stream.short(), rtp }).await,
+        }
+    }
+
+    fn streams(&self) -> Vec<Stream> {
+        self.handles.hub.streams().iter().map(Stream::from).collect()
+    }
+
+    async fn send(&mut self, message: &ToPage<'_>) -> Result<(), End> {
+        let sent = timeout(STUCK_AFTER, self.socket.send(Message::Text(message.to_json().into()))).await;
+        sent.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
+    }
+}
+
+/// The message of a page, if it is one.
+pub(super) fn parse(text: &str) -> Option<FromPage> {
+    serde_json::from_str(text).ok()
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    // axum hides tungstenite's error type behind its own; its source is the original.
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if inner.to_string().contains("too long") || inner.to_string().contains("too large") {
+            return true;
+        }
+        source = inner.source();
+    }
+    false
+}
+
+fn ticking(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    ticks
+}

@@ -1,0 +1,188 @@
+//! Keeps the rules between the rooms of `src/` that `ARCHITECTURE.md` draws.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which rooms a room may use. What everybody may use is in [`COMMON`].
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("access", &[]),
+    ("app", &["cli", "http", "hub", "settings", "simulator", "srt", "system", "tally", "transcode", "webrtc"]),
+    ("cli", &["settings", "simulator"]),
+    ("clock", &[]),
+    ("codec", &[]),
+    ("http", &["hub", "tally", "webrtc"]),
+    ("hub", &["codec"]),
+    ("media", &[]),
+    ("mpegts", &["codec"]),
+    ("problems", &[]),
+    ("settings", &[]),
+    ("simulator", &[]),
+    ("srt", &["hub", "mpegts"]),
+    ("system", &[]),
+    ("tally", &[]),
+    ("transcode", &["codec"]),
+    ("webrtc", &["codec", "hub"]),
+];
+
+/// The vocabulary every room but the simulator and the vocabulary itself may use.
+const COMMON: &[&str] = &["access", "clock", "media", "problems"];
+
+/// Rooms, or parts of rooms, that take time and bytes as input and touch nothing else.
+const PURE: &[&str] = &[
+    "codec",
+    "media",
+    "mpegts",
+    "transcode",
+    "webrtc/contained",
+    "webrtc/dtls",
+    "webrtc/fanout",
+    "webrtc/history",
+    "webrtc/ice",
+    "webrtc/packetizer",
+    "webrtc/rtcp",
+    "webrtc/rtp",
+    "webrtc/sdp",
+    "webrtc/sender",
+    "webrtc/session",
+    "webrtc/srtp",
+];
+
+/// What a pure room may not name.
+const IMPURE: &[&str] =
+    &["tokio::", "std::net::Udp", "std::net::Tcp", "std::fs", "std::env", "std::thread", "clock::", "rand::"];
+
+fn source_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries
+        .flat_map(|path| match path.is_dir() {
+            true => source_files(&path),
+            false => vec![path],
+        })
+        .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Code without comments and without its test modules.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(src()).unwrap().with_extension("").to_string_lossy().into_owned()
+}
+
+/// Tests and fuzz targets make their own time.
+fn is_test(path: &Path) -> bool {
+    relative(path).split('/').any(|part| ["tests", "fuzzing"].contains(&part) || part.ends_with("_tests"))
+}
+
+/// The rooms a text names as `crate::room` or `crate::{room…, other…}`.
+fn rooms_used(code: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (start, _) in code.match_indices("crate::") {
+        let rest = &code[start + "crate::".len()..];
+        let word =
+            |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        match rest.strip_prefix('{') {
+            None => used.extend([word(rest)]),
+            Some(list) => {
+                let mut depth = 0;
+                let mut item = String::new();
+                for c in list.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => used.extend([word(&std::mem::take(&mut item))]),
+                        _ => {}
+                    }
+                    if depth == 0 && c != ',' {
+                        item.push(c);
+                    }
+                }
+                used.extend([word(&item)]);
+            }
+        }
+    }
+    used.remove("");
+    used
+}
+
+#[test]
+fn rooms_use_only_the_rooms_they_may() {
+    let rules: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut broken = Vec::new();
+    for path in source_files(&src()) {
+        let name = relative(&path);
+        let room = name.split('/').next().unwrap();
+        if ["lib", "main"].contains(&room) || is_test(&path) {
+            continue;
+        }
+        let Some(allowed) = rules.get(room) else {
+            broken.push(format!("{name}: room {room:?} is not in the table"));
+            continue;
+        };
+        for used in rooms_used(&code(&path)) {
+            let is_common = COMMON.contains(&used.as_str()) && room != "simulator";
+            let is_vocabulary = COMMON.contains(&room) && used == "media";
+            let is_room = rules.contains_key(used.as_str());
+            let fine = used == room
+                || allowed.contains(&used.as_str())
+                || is_vocabulary
+                || (is_common && !COMMON.contains(&room));
+            if is_room && !fine {
+                broken.push(format!("{name} uses {used}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "rules between rooms are broken:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn pure_rooms_touch_nothing_but_their_input() {
+    let mut broken = Vec::new();
+    for path in source_files(&src()).into_iter().filter(|path| !is_test(path)) {
+        let name = relative(&path);
+        if !PURE.iter().any(|pure| name == *pure || name.starts_with(&format!("{pure}/"))) {
+            continue;
+        }
+        let code = code(&path);
+        broken.extend(IMPURE.iter().filter(|word| code.contains(**word)).map(|word| format!("{name} names {word}")));
+    }
+    assert!(broken.is_empty(), "pure rooms are not:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_pure_entry_exists() {
+    let names: Vec<String> = source_files(&src()).iter().map(|path| relative(path)).collect();
+    for pure in PURE {
+        assert!(names.iter().any(|name| name.starts_with(pure)), "{pure} is gone: take it off the table");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let silent: Vec<String> = source_files(&src())
+        .iter()
+        .filter(|path| !is_test(path))
+        .filter(|path| !fs::read_to_string(path).unwrap().starts_with("//!"))
+        .map(|path| relative(path))
+        .collect();
+    assert!(silent.is_empty(), "files without an opening: {silent:?}");
+}
+
+#[test]
+fn the_reader_of_rules_finds_every_form_of_use() {
+    let found =
+        rooms_used("use crate::{tally, webrtc::{self, x}, hub::Hub}; crate::media::X; use crate::http::{a, b};");
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["http", "hub", "media", "tally", "webrtc"]);
+}

@@ -1,0 +1,200 @@
+/**
+ * Wires the page together without any framework: link, player, delay meter, address and device. Owns where the
+ * user is (`place`) and everything that happens on its own (waking, the network coming back, leaving). Views read
+ * its stores and call its methods.
+ */
+import {
+  browserMemory,
+  firstPlace,
+  type Memory,
+  type Place,
+  placeUrl,
+  readPlace,
+  type Site,
+  sharedUrl,
+  shortName,
+  site,
+  socketUrl,
+  whepUrl,
+} from './address';
+import { DelayMeter } from './delay/delay';
+import { vibrate, vibrationFor } from './device/vibrate';
+import { ScreenKeeper } from './device/wakelock';
+import { browserLink, Link } from './link/link';
+import { browserPlayer, Player } from './player/player';
+import { Store } from './store';
+import { chosen, type Shown } from './tally/tally';
+import type { Stream } from './wire';
+
+export class App {
+  readonly link: Link;
+  readonly player: Store<Player>;
+  readonly delay: DelayMeter;
+  readonly keeper = new ScreenKeeper();
+  readonly place: Store<Place>;
+  readonly vibration: Store<boolean>;
+  readonly muted = new Store(true);
+  /** Whether to say, once for each device, that its screen will not stay on. */
+  readonly sleepHint: Store<boolean>;
+
+  readonly #site: Site;
+  readonly #memory: Memory;
+  #lastTally: Shown = 'unknown';
+  /** Whether the stream is the user's choice, or the box has confirmed it: it is not replaced any more. */
+  #settled = false;
+
+  constructor(at: Site, memory: Memory) {
+    this.#site = at;
+    this.#memory = memory;
+    this.place = new Store(firstPlace(location.href, at, memory));
+    this.vibration = new Store(memory.get('vibration') !== 'off');
+    const isPhone = matchMedia('(pointer: coarse)').matches;
+    this.sleepHint = new Store(isPhone && !this.keeper.supported && memory.get('sleep_hint') === null);
+    this.link = new Link(socketUrl(at.root), browserLink);
+    this.delay = new DelayMeter((pageMs) => this.link.clock.toBox(pageMs));
+    this.player = new Store(this.#newPlayer(this.place.get().stream));
+  }
+
+  start(): void {
+    const { link } = this;
+    link.onMedia = ({ stream, rtp }) => {
+      if (shortName(stream) !== this.place.get().stream) return;
+      for (const [timestamp, boxMs] of rtp) this.delay.arrived(timestamp, boxMs);
+    };
+    link.onBoxRestart = () => this.player.get().rejoin();
+    link.streams.subscribe(() => this.#onStreams());
+    let linkedBefore = false;
+    link.hello.subscribe(() => {
+      this.#fallBack();
+      // A new link may mean a new box, or that the network was gone: is the session still known there?
+      if (linkedBefore) this.player.get().wake();
+      linkedBefore = true;
+    });
+    const tell = () => this.#onTally();
+    link.tally.subscribe(tell);
+    link.state.subscribe(tell);
+    link.watch(this.place.get().stream);
+    link.start();
+
+    history.replaceState(null, '', placeUrl(this.#site.root, this.place.get()));
+    addEventListener('popstate', () => {
+      this.#settled = true;
+      const here = site(location.href, '', '');
+      const path = location.href.startsWith(this.#site.root)
+        ? location.pathname.slice(new URL(this.#site.root).pathname.length)
+        : here.stream;
+      const stream = shortName(decodeURIComponent(path)) || this.#site.stream;
+      this.#move({ ...readPlace(location.href, this.#site), stream });
+    });
+
+    const wake = () => {
+      link.wake();
+      if (this.place.get().view !== 'lamp') this.player.get().wake();
+    };
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') wake();
+    });
+    document.addEventListener('resume', wake);
+    addEventListener('online', wake);
+    addEventListener('pagehide', () => this.player.get().stop());
+    addEventListener('pageshow', (event) => {
+      if (!event.persisted) return;
+      this.#play();
+      wake();
+    });
+    this.keeper.start();
+    this.#play();
+    this.#onTally();
+  }
+
+  /** The stream that is shown, as the box describes it; `null` while it has not, or has no such stream. */
+  stream(): Stream | null {
+    const { stream } = this.place.get();
+    return this.link.streams.get()?.find(({ name }) => shortName(name) === stream) ?? null;
+  }
+
+  /** Goes somewhere else: changes the address, remembers the choice. */
+  go(change: Partial<Place>): void {
+    this.#settled = true;
+    const place = { ...this.place.get(), ...change };
+    if ('camera' in change) this.#memory.set('camera', place.camera);
+    if ('stream' in change) this.#memory.set('stream', place.stream);
+    history.pushState(null, '', placeUrl(this.#site.root, place));
+    this.#move(place);
+  }
+
+  setVibration(on: boolean): void {
+    this.vibration.set(on);
+    this.#memory.set('vibration', on ? null : 'off');
+    if (on) vibrate([80]);
+  }
+
+  closeSleepHint(): void {
+    this.sleepHint.set(false);
+    this.#memory.set('sleep_hint', 'seen');
+  }
+
+  /** The address to hand out for where the user is now. */
+  shared(): string {
+    return sharedUrl(this.#site.root, this.place.get(), this.link.hello.get()?.listen.page ?? []);
+  }
+
+  #newPlayer(stream: string): Player {
+    return new Player(whepUrl(this.#site.root, stream), browserPlayer);
+  }
+
+  #move(place: Place): void {
+    const before = this.place.get();
+    this.place.set(place);
+    if (place.stream !== before.stream) {
+      this.player.get().stop();
+      this.delay.reset();
+      this.player.set(this.#newPlayer(place.stream));
+      this.link.watch(place.stream);
+      this.#onStreams();
+    }
+    this.#play();
+    // Another camera's tally is news to the hand; the same one in another view is not.
+    if (place.camera !== before.camera) this.#lastTally = 'unknown';
+    this.#onTally();
+  }
+
+  /** A lamp shows no picture, and so takes nobody's airtime. */
+  #play(): void {
+    const player = this.player.get();
+    if (this.place.get().view === 'lamp') player.stop();
+    else player.start();
+  }
+
+  #onStreams(): void {
+    if (this.link.streams.get() === null) return;
+    const stream = this.stream();
+    this.player.get().sourceRuns(stream?.live === true && stream.playable);
+  }
+
+  /** A remembered stream that is not there any more gives way to the box's own, when the box first speaks. */
+  #fallBack(): void {
+    const settled = this.#settled;
+    this.#settled = true;
+    const place = this.place.get();
+    if (settled || this.#site.explicit || place.stream === this.#site.stream || this.stream()) return;
+    history.replaceState(null, '', placeUrl(this.#site.root, { ...place, stream: this.#site.stream }));
+    this.#move({ ...place, stream: this.#site.stream });
+  }
+
+  #onTally(): void {
+    const { link } = this;
+    const { tally } = chosen(this.place.get().camera, link.tally.get(), link.state.get());
+    // For styles, tests and the browser's own bars; set here, at once, so that nothing can come in between.
+    document.documentElement.dataset.tally = tally;
+    if (this.vibration.get()) vibrate(vibrationFor(this.#lastTally, tally));
+    this.#lastTally = tally;
+  }
+}
+
+const meta = (name: string): string =>
+  document.querySelector<HTMLMetaElement>(`meta[name="returnfeed-${name}"]`)?.content ?? '';
+
+export function browserApp(): App {
+  return new App(site(location.href, meta('root'), meta('stream')), browserMemory);
+}

@@ -1,0 +1,179 @@
+/** The page: which parts are shown where, and the controls. */
+import { useEffect, useState } from 'preact/hooks';
+import type { View } from '../address';
+import type { App } from '../app';
+import { fullScreen, toggleFullScreen } from '../device/fullscreen';
+import { canVibrate } from '../device/vibrate';
+import { t } from '../i18n';
+import { chosen, type Shown } from '../tally/tally';
+import { Chooser } from './chooser';
+import { Director } from './director';
+import { useIdle, useStore } from './hooks';
+import { Control, type IconName } from './icons';
+import { Lamp } from './lamp';
+import { Picture } from './picture';
+import { ProblemHelp, Setup } from './setup';
+import { Share } from './share';
+import { Details, ShowFlags, Status } from './status';
+import { TallyFrame, TallySpoken, TallyWord } from './tally';
+import { TALLY_SPOKEN } from './words';
+
+const IDLE_MS = 4000;
+/** A source gone for this long may need setting up. */
+const GONE_MS = 15_000;
+const VIEWS: [View, IconName][] = [
+  ['viewer', 'screen'],
+  ['lamp', 'lamp'],
+  ['director', 'grid'],
+];
+const TITLE_MARK: Record<Shown, string> = { program: '●', preview: '◐', safe: '○', unknown: '✕', none: '○' };
+
+type Open = 'chooser' | 'share' | 'details' | null;
+
+export function Page({ app }: { app: App }) {
+  const { camera, view, stream } = useStore(app.place);
+  const state = useStore(app.link.state);
+  const now = chosen(camera, useStore(app.link.tally), state);
+  const [open, setOpen] = useState<Open>(null);
+  const idle = useIdle(IDLE_MS);
+  const full = useStore(fullScreen);
+  const help = useHelp(app);
+  const close = () => setOpen(null);
+
+  useEffect(() => {
+    document.title = `${TITLE_MARK[now.tally]} ${now.name ? `${now.name}: ${t(TALLY_SPOKEN[now.tally])}` : stream}`;
+  }, [now.tally, now.name, stream]);
+
+  const quiet = idle && open === null && (view === 'lamp' || full || help === null);
+  return (
+    <main
+      class={`page ${view}`}
+      data-quiet={quiet ? '' : undefined}
+      data-full={full ? '' : undefined}
+      data-help={help && view !== 'lamp' ? '' : undefined}
+    >
+      <TallySpoken tally={now.tally} name={now.name} />
+      {view === 'lamp' ? (
+        <Lamp app={app} now={now} quiet={quiet} />
+      ) : (
+        <>
+          <div class="stage">
+            <Picture app={app} covered={help !== null} />
+            {help}
+          </div>
+          {view === 'director' && <Director app={app} />}
+        </>
+      )}
+      {view === 'viewer' && <TallyFrame tally={now.tally} />}
+      {view === 'viewer' && (
+        <div class="head">
+          <TallyWord tally={now.tally} />
+          <p class="who">
+            <span class="who-names">
+              {now.name !== null && <span class="who-name">{now.name}</span>}
+              {!now.found && <span class="who-note">{t('tally_not_found')}</span>}
+            </span>
+            <ShowFlags app={app} />
+          </p>
+        </div>
+      )}
+      <footer class="foot">
+        {view !== 'lamp' && <SleepHint app={app} />}
+        <Status app={app} picture={view !== 'lamp'} />
+        <div class="controls">
+          <button
+            type="button"
+            class={camera === null ? 'choose wanted' : 'choose'}
+            id="choose"
+            onClick={() => setOpen('chooser')}
+          >
+            <span>{now.name ?? t('choose_camera')}</span>
+          </button>
+          {view !== 'lamp' && <Sound app={app} />}
+          {VIEWS.map(([one, icon]) => (
+            <Control
+              key={one}
+              id={`view-${one}`}
+              icon={icon}
+              label={t(`view_${one}`)}
+              pressed={view === one}
+              onClick={() => app.go({ view: one })}
+            />
+          ))}
+          {canVibrate() && <Vibration app={app} />}
+          <Control id="share" icon="share" label={t('share')} onClick={() => setOpen('share')} />
+          <Control id="details" icon="info" label={t('details')} onClick={() => setOpen('details')} />
+          <Control
+            id="full"
+            icon={full ? 'unfull' : 'full'}
+            label={t(full ? 'full_screen_leave' : 'full_screen')}
+            onClick={() => void toggleFullScreen()}
+          />
+        </div>
+      </footer>
+      {open === 'chooser' && <Chooser app={app} onClose={close} />}
+      {open === 'share' && <Share app={app} onClose={close} />}
+      {open === 'details' && <Details app={app} onClose={close} />}
+    </main>
+  );
+}
+
+/** What stands in the picture's place when there is none to show; `null` while there is. */
+function useHelp(app: App) {
+  const player = useStore(app.player);
+  const { state, reason, detail } = useStore(player.status);
+  const seen = useStore(player.seen);
+  useStore(app.link.streams);
+  const stream = app.stream();
+  const gone = state === 'paused' && stream?.live === false;
+  const [goneLong, setGoneLong] = useState(false);
+  useEffect(() => {
+    setGoneLong(false);
+    if (!gone) return;
+    const timer = setTimeout(() => setGoneLong(true), GONE_MS);
+    return () => clearTimeout(timer);
+  }, [gone]);
+  if (state === 'playing') return null;
+  if (stream?.live && stream.problem && !stream.playable) {
+    return <ProblemHelp code={stream.problem.code} text={stream.problem.text} />;
+  }
+  if (state === 'refused') return <ProblemHelp code={reason ?? ''} text={detail ?? ''} />;
+  const noSource = stream ? !stream.live : app.link.streams.get() !== null || state === 'waiting';
+  // A picture that stopped a moment ago stays in sight; the session waits for the source to come back.
+  return noSource && (!seen || goneLong) && state !== 'idle' ? <Setup app={app} /> : null;
+}
+
+function Sound({ app }: { app: App }) {
+  const muted = useStore(app.muted);
+  const has = useStore(useStore(app.player).hasAudio);
+  if (!has) return null;
+  return (
+    <Control
+      id="sound"
+      icon={muted ? 'muted' : 'sound'}
+      label={t(muted ? 'unmute' : 'mute')}
+      onClick={() => app.muted.set(!muted)}
+    />
+  );
+}
+
+function SleepHint({ app }: { app: App }) {
+  if (!useStore(app.sleepHint)) return null;
+  return (
+    <button type="button" class="sleep-hint" id="sleep-hint" onClick={() => app.closeSleepHint()}>
+      {t('sleep_hint')} <b>{t('close')}</b>
+    </button>
+  );
+}
+
+function Vibration({ app }: { app: App }) {
+  const on = useStore(app.vibration);
+  return (
+    <Control
+      icon={on ? 'vibrate' : 'still'}
+      label={t(on ? 'vibrate_on' : 'vibrate_off')}
+      pressed={on}
+      onClick={() => app.setVibration(!on)}
+    />
+  );
+}
