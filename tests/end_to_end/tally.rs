@@ -1,6 +1,7 @@
 //! Tally: from a vMix line to the sockets of the crew.
 
 use crate::support::appliance::{Appliance, Settings};
+use crate::support::source::{Ffmpeg, Picture};
 use crate::support::vmix::{FakeVmix, Input};
 use crate::support::ws::{Event, Socket, tally_of};
 use crate::support::{Result, now, percentile};
@@ -113,6 +114,28 @@ async fn a_socket_hears_a_snapshot_first_and_something_every_second() -> Result<
             (last, sequence) = (at, next);
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vmix_is_found_by_its_feed_and_known_after_a_restart() -> Result<()> {
+    let _turn = turn().await;
+    let vmix = FakeVmix::start(0, 2).await?;
+    vmix.set_tally("10");
+    let settings = Settings { vmix_host: "auto", vmix_port: vmix.port, ..Settings::default() };
+    let mut appliance = Appliance::start(settings).await?;
+    let mut socket = Socket::open(&appliance.authority()).await?;
+    let Event::Message(_, first) = socket.next(SOON).await? else { return Err("closed at once".into()) };
+    assert_eq!(first["source"], "unknown", "{first}");
+    assert_eq!(appliance.status().await?["vmix"]["state"], "waiting");
+
+    let feed = Ffmpeg::publish(&appliance.srt("pgm"), &Picture::default())?;
+    socket.find("tally", SOON, |message| tally_of(message, 1) == Some("program")).await?;
+    drop(feed);
+    appliance.restart().await?;
+    let mut socket = Socket::open(&appliance.authority()).await?;
+    socket.find("tally", SOON, |message| tally_of(message, 1) == Some("program")).await?;
+    assert_eq!(appliance.status().await?["vmix"]["host"], "127.0.0.1");
     Ok(())
 }
 

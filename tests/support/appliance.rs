@@ -69,6 +69,8 @@ pub struct Settings {
     pub srt_latency_ms: u32,
     /// `[srt] passphrase`; empty for none.
     pub passphrase: String,
+    /// `[vmix] host`.
+    pub vmix_host: &'static str,
     /// Port of the vMix TCP API; 1 (where nothing listens) without a vMix.
     pub vmix_port: u16,
     /// More TOML, after the fixed sections (`[[stream]]`, `[[camera]]`).
@@ -83,6 +85,7 @@ impl Default for Settings {
             host: "127.0.0.1",
             srt_latency_ms: 120,
             passphrase: String::new(),
+            vmix_host: "127.0.0.1",
             vmix_port: 1,
             more: String::new(),
             show_log: true,
@@ -247,11 +250,11 @@ fn spawn(file: &Path, home: &Path, log: &Log) -> Result<Child> {
 }
 
 fn toml(settings: &Settings, http: u16, srt: u16, webrtc: u16) -> String {
-    let Settings { host, srt_latency_ms, passphrase, vmix_port, more, .. } = settings;
+    let Settings { host, srt_latency_ms, passphrase, vmix_host, vmix_port, more, .. } = settings;
     let passphrase = if passphrase.is_empty() { String::new() } else { format!("passphrase = \"{passphrase}\"\n") };
     format!(
         "[http]\nlisten = \"{host}:{http}\"\n\n[srt]\nlisten = \"{host}:{srt}\"\nlatency_ms = {srt_latency_ms}\n\
          {passphrase}\n[webrtc]\nlisten = \"{host}:{webrtc}\"\n\n\
-         [vmix]\nhost = \"127.0.0.1\"\ntcp_port = {vmix_port}\nhttp_port = 2\n\n{more}\n"
+         [vmix]\nhost = \"{vmix_host}\"\ntcp_port = {vmix_port}\nhttp_port = 2\n\n{more}\n"
     )
 }
