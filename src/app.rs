@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -134,8 +134,9 @@ impl App {
         let (found, found_reader) = watch::channel(remembered.and_then(|host| host.parse().ok()));
 
         parts.start("the WebRTC thread", media.run(stopping.clone()));
+        let search = find_vmix(hub.clone(), hub.events(), store, found, stopping.clone());
+        parts.start("the search for vMix", search.map(Ok));
         parts.start("the SRT listener", sources.run(stopping.clone()).map(Ok));
-        parts.start("the search for vMix", find_vmix(hub.clone(), store, found, stopping.clone()).map(Ok));
         let client = tally::Vmix::new(tally::VmixParts {
             config: vmix_reader,
             auto: found_reader,
@@ -243,8 +244,13 @@ impl Parts {
 }
 
 /// Takes the address that sends the programme for vMix's, and keeps it.
-async fn find_vmix(hub: Hub, store: Option<Store>, found: watch::Sender<Option<IpAddr>>, stopping: CancellationToken) {
-    let mut events = hub.events();
+async fn find_vmix(
+    hub: Hub,
+    mut events: broadcast::Receiver<Event>,
+    store: Option<Store>,
+    found: watch::Sender<Option<IpAddr>>,
+    stopping: CancellationToken,
+) {
     loop {
         let event = tokio::select! {
             event = events.recv() => event,

@@ -40,7 +40,7 @@ impl ToPage<'_> {
 }
 
 /// A stream as the page needs to know it.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Stream {
     name: String,
     live: bool,
@@ -60,7 +60,7 @@ impl Stream {
     }
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct StreamProblem {
     code: &'static str,
     text: String,

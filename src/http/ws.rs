@@ -65,18 +65,16 @@ impl Page {
     }
 
     async fn talk(&mut self) -> Result<(), End> {
-        let mut tally = self.handles.tally.clone();
         let mut events = self.handles.hub.events();
         let (mut heartbeat, mut tick) = (ticking(HEARTBEAT), ticking(TICK));
         self.send_tally().await?;
-        tally.mark_unchanged();
-        self.send_hello().await?;
         let mut told = self.streams();
+        self.send_hello(told.clone()).await?;
         let mut stale = false;
         loop {
             tokio::select! {
                 biased;
-                changed = tally.changed() => {
+                changed = self.handles.tally.changed() => {
                     changed.map_err(|_| End::Gone)?;
                     self.send_tally().await?;
                     heartbeat.reset();
@@ -122,16 +120,17 @@ impl Page {
     }
 
     async fn send_tally(&mut self) -> Result<(), End> {
-        let snapshot = Arc::clone(&self.handles.tally.borrow());
+        // What changes from here on wakes the loop again.
+        let snapshot = Arc::clone(&self.handles.tally.borrow_and_update());
         self.send(&ToPage::Tally(Tally::new(&snapshot, self.handles.clock.now()))).await
     }
 
-    async fn send_hello(&mut self) -> Result<(), End> {
+    async fn send_hello(&mut self, streams: Vec<Stream>) -> Result<(), End> {
         let about = Arc::clone(&self.handles.about.borrow());
         let recommended = about.streams.first().cloned().unwrap_or_else(|| StreamName::program().short());
         let now_ms = self.handles.box_ms(self.handles.clock.now());
         let listen = Listen::new(&self.handles, &recommended);
-        self.send(&ToPage::Hello { version: about.version, now_ms, streams: self.streams(), listen }).await
+        self.send(&ToPage::Hello { version: about.version, now_ms, streams, listen }).await
     }
 
     async fn send_streams(&mut self, told: &mut Vec<Stream>) -> Result<(), End> {
@@ -139,7 +138,7 @@ impl Page {
         if streams == *told {
             return Ok(());
         }
-        *told = self.streams();
+        told.clone_from(&streams);
         self.send(&ToPage::Streams { streams }).await
     }
 
