@@ -50,8 +50,10 @@ async fn measure(counts: &[usize]) -> Result<()> {
     let idle = cpu_over(&appliance, MEASURE).await?;
     println!("{:>7}  {idle:>7.4}  {:>10}  {:>9}  {:>9}  {:>20}  {}", 0, "", "", "", "", memory(&appliance)?);
     for &count in counts {
-        row(&appliance, count, idle).await?;
+        row(&appliance, count, &Setup::default(), idle).await?;
     }
+    println!("with AES-CM and HMAC-SHA1, the cipher of browsers and boxes without AES-GCM:");
+    row(&appliance, 50, &Setup { only_aes_cm: true, ..Setup::default() }, idle).await?;
     tally(&appliance, &vmix, "no viewers").await?;
     let viewers = crowd(50, &appliance.whep("pgm"), |_| Setup::default()).await?;
     tokio::time::sleep(SETTLE).await;
@@ -60,8 +62,8 @@ async fn measure(counts: &[usize]) -> Result<()> {
     Ok(())
 }
 
-async fn row(appliance: &Appliance, count: usize, idle: f64) -> Result<()> {
-    let viewers = crowd(count, &appliance.whep("pgm"), |_| Setup::default()).await?;
+async fn row(appliance: &Appliance, count: usize, setup: &Setup, idle: f64) -> Result<()> {
+    let viewers = crowd(count, &appliance.whep("pgm"), |_| setup.clone()).await?;
     for viewer in &viewers {
         viewer.wait("the first picture", PATIENCE, |stats| stats.frames > 0).await?;
     }
