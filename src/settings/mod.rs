@@ -48,6 +48,8 @@ pub struct Settings {
     pub srt: Srt,
     /// `[webrtc]`: where browsers get the picture from.
     pub webrtc: WebRtc,
+    /// `[sound]`: what browsers hear.
+    pub sound: Sound,
     /// `[vmix]`: where tally comes from.
     pub vmix: Vmix,
     /// `[log]`: what is logged.
@@ -86,6 +88,21 @@ pub struct WebRtc {
     pub public_addresses: Vec<IpAddr>,
     /// Viewers at once; a further one is refused. 1 to 10,000.
     pub max_viewers: usize,
+    /// Threads that send to viewers, 0 to 16; 0 means one less than the machine has processors.
+    pub threads: usize,
+    /// How fast a large picture leaves for each viewer, in Mbit/s; 0, or 5 to 10,000. 0 means all at once.
+    pub pace_mbps: u32,
+    /// How fast the pictures that a joining viewer starts with leave, in Mbit/s; 5 to 10,000.
+    pub join_mbps: u32,
+}
+
+/// `[sound]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sound {
+    /// Bit rate of the Opus that AAC is made into, in kbit/s; 32 to 256.
+    pub bitrate_kbps: u32,
+    /// Whether browsers are told to keep picture and sound together, at the cost of a later picture.
+    pub lip_sync: bool,
 }
 
 /// `[vmix]`.
@@ -164,7 +181,20 @@ impl Default for Srt {
 
 impl Default for WebRtc {
     fn default() -> Self {
-        Self { listen: everywhere(8189), public_addresses: Vec::new(), max_viewers: 250 }
+        Self {
+            listen: everywhere(8189),
+            public_addresses: Vec::new(),
+            max_viewers: 250,
+            threads: 0,
+            pace_mbps: 0,
+            join_mbps: 100,
+        }
+    }
+}
+
+impl Default for Sound {
+    fn default() -> Self {
+        Self { bitrate_kbps: 128, lip_sync: false }
     }
 }
 
@@ -231,6 +261,11 @@ impl Settings {
             ("srt.latency_ms", self.srt.latency != new.srt.latency),
             ("webrtc.public_addresses", self.webrtc.public_addresses != new.webrtc.public_addresses),
             ("webrtc.max_viewers", self.webrtc.max_viewers != new.webrtc.max_viewers),
+            ("webrtc.threads", self.webrtc.threads != new.webrtc.threads),
+            ("webrtc.pace_mbps", self.webrtc.pace_mbps != new.webrtc.pace_mbps),
+            ("webrtc.join_mbps", self.webrtc.join_mbps != new.webrtc.join_mbps),
+            ("sound.bitrate_kbps", self.sound.bitrate_kbps != new.sound.bitrate_kbps),
+            ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
         ];
         let listens = self.listens().into_iter().zip(new.listens());
         let listens = listens.map(|((key, before), (_, after))| (key, before != after));

@@ -5,19 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::Text;
 use super::schema::{self, Section};
-use super::values::{LATENCY_MS, is_host_name, shown};
-use super::{
-    Camera, InputRef, LARGEST_FILE, LogLevel, Mistake, Overlays, Passphrase, Settings, SettingsError, Source, Stream,
-    VmixHost,
-};
-use crate::media::StreamName;
+use super::values::shown;
+use super::{LARGEST_FILE, Mistake, Settings, SettingsError};
+use kinds::{listen_address, wrong_type};
+
+mod kinds;
+mod sections;
 
 /// Mistakes listed at most; a file with more is not a settings file.
 const MOST_MISTAKES: usize = 500;
@@ -130,6 +129,7 @@ impl Reader<'_> {
                     "http" => self.http(&table, &mut listens),
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
+                    "sound" => self.sound(&table),
                     "vmix" => self.vmix(&table),
                     "log" => self.log(&table),
                     "stream" => self.stream(&table),
@@ -273,162 +273,6 @@ impl Reader<'_> {
         found.value
     }
 
-    fn http(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
-        self.settings.http.listen = self.listen(table, schema::HTTP_LISTEN, self.settings.http.listen, listens);
-    }
-
-    fn srt(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
-        self.settings.srt.listen = self.listen(table, schema::SRT_LISTEN, self.settings.srt.listen, listens);
-        if let Some(ms) = self.value(table, "latency_ms", |v| integer("latency_ms", v, LATENCY_MS, "120")) {
-            self.settings.srt.latency = Duration::from_millis(ms.value.unsigned_abs());
-        }
-        if let Some(passphrase) = self.value(table, "passphrase", passphrase) {
-            self.settings.srt.passphrase = Some(passphrase.value);
-        }
-    }
-
-    fn webrtc(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
-        self.settings.webrtc.listen = self.listen(table, schema::WEBRTC_LISTEN, self.settings.webrtc.listen, listens);
-        if let Some(addresses) = self.list(table, "public_addresses", "[\"203.0.113.7\"]", public_address) {
-            self.settings.webrtc.public_addresses = addresses.value;
-        }
-        if let Some(most) = self.value(table, "max_viewers", |v| integer("max_viewers", v, 1..=10_000, "250")) {
-            self.settings.webrtc.max_viewers = usize::try_from(most.value).unwrap_or(self.settings.webrtc.max_viewers);
-        }
-    }
-
-    fn vmix(&mut self, table: &Table<'_>) {
-        if let Some(host) = self.value(table, "host", vmix_host) {
-            self.settings.vmix.host = host.value;
-        }
-        let tcp = self.value(table, "tcp_port", |v| port("tcp_port", v, "8099"));
-        let http = self.value(table, "http_port", |v| port("http_port", v, "8088"));
-        let spans = [http.as_ref().map(|f| f.span.clone()), tcp.as_ref().map(|f| f.span.clone())];
-        if let Some(tcp) = tcp {
-            self.settings.vmix.tcp_port = tcp.value;
-        }
-        if let Some(http) = http {
-            self.settings.vmix.http_port = http.value;
-        }
-        let vmix = &self.settings.vmix;
-        if vmix.tcp_port == vmix.http_port
-            && let Some(span) = spans.into_iter().flatten().next()
-        {
-            let what = format!("`tcp_port` and `http_port` are both {}, but vMix has two ports", vmix.tcp_port);
-            self.fault(&span, Fault::new(what, "vMix's own are tcp_port = 8099 and http_port = 8088"));
-        }
-    }
-
-    fn log(&mut self, table: &Table<'_>) {
-        let words = LogLevel::WORDS.map(|(word, _)| word);
-        let level = self.value(table, "level", |value| {
-            let word = text("level", value, "\"info\"")?;
-            LogLevel::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, level)| level).ok_or_else(|| {
-                Fault::new(
-                    format!("`level` cannot be \"{}\"", shown(word)),
-                    match schema::nearest(word, words) {
-                        Some(near) => format!("did you mean \"{near}\"?"),
-                        None => format!("write one of {}", words.join(", ")),
-                    },
-                )
-            })
-        });
-        if let Some(level) = level {
-            self.settings.log.level = level.value;
-        }
-    }
-
-    fn stream(&mut self, table: &Table<'_>) {
-        let name = self.value(table, "name", |value| {
-            text("name", value, "\"pgm\"")?
-                .parse::<StreamName>()
-                .map_err(|error| Fault::new(error.to_string(), "write a name such as \"pgm\" or \"studio2/pgm\""))
-        });
-        if !table.values.contains_key("name") {
-            self.missing(
-                &table.span,
-                Fault::new("this [[stream]] has no `name`", "add a line such as `name = \"pgm\"`"),
-            );
-        }
-        let source = self.source(table);
-        let passphrase = self.value(table, "passphrase", passphrase);
-        let mut source = source.flatten();
-        let in_source = source.as_mut().and_then(|source| source.passphrase.take());
-        if let (Some(found), Some(_)) = (&passphrase, &in_source) {
-            let fault = Fault::new("the passphrase stands both here and in `source`", "leave one of them out");
-            self.fault(&found.span, fault);
-        }
-        let passphrase = passphrase.map(|found| found.value).or(in_source);
-        if passphrase.is_none()
-            && !table.values.contains_key("passphrase")
-            && source.as_ref().is_some_and(|source| source.key_length.is_some())
-            && let Some(value) = table.values.get("source")
-        {
-            let fault =
-                Fault::new("`pbkeylen` without a passphrase encrypts nothing", "add the passphrase, or leave it out");
-            self.fault(&value.span(), fault);
-        }
-        let Some(Found { span, value: name }) = name else { return };
-        if self.settings.streams.iter().any(|stream| stream.name == name) {
-            let what = format!("there is already a [[stream]] named \"{}\"", name.short());
-            self.fault(&span, Fault::new(what, "give each stream a name of its own, or leave one out"));
-        }
-        self.settings.streams.push(Stream { name, source, passphrase });
-    }
-
-    /// A stream's source; `Some(None)` when it is there and wrong.
-    fn source(&mut self, table: &Table<'_>) -> Option<Option<Source>> {
-        let example = "\"srt://192.168.1.20:9000?streamid=pgm\"";
-        let found = self.value(table, "source", |value| text("source", value, example).map(Source::parse_all))?;
-        match found.value {
-            Ok(source) => Some(Some(source)),
-            Err(faults) => {
-                for fault in faults {
-                    self.fault(&found.span, Fault::new(format!("`source`: {}", fault.what), fault.remedy));
-                }
-                Some(None)
-            }
-        }
-    }
-
-    fn camera(&mut self, table: &Table<'_>) {
-        let name = self.value(table, "name", camera_name);
-        let inputs = self.list(table, "inputs", "[1, \"CAM 1\"]", input);
-        let mixes = self.list(table, "mixes", "[1]", |value| small("mixes", value, 16));
-        let overlays = self.list(table, "overlays", "[1, 2]", |value| small("overlays", value, 8));
-        for (key, example) in [("name", "name = \"Camera 1\""), ("inputs", "inputs = [1]")] {
-            if !table.values.contains_key(key) {
-                let fault =
-                    Fault::new(format!("this [[camera]] has no `{key}`"), format!("add a line such as `{example}`"));
-                self.missing(&table.span, fault);
-            }
-        }
-        for (key, remedy) in [
-            ("inputs", "name the vMix inputs that show it, as in `inputs = [1]`"),
-            ("mixes", "write `mixes = [1]` for the main mix, or leave it out"),
-        ] {
-            if let Some(value) = table.values.get(key)
-                && value.get_ref().as_array().is_some_and(|list| list.is_empty())
-            {
-                self.fault(
-                    &value.span(),
-                    Fault::new(format!("`{key}` is empty, so this camera could never be live"), remedy),
-                );
-            }
-        }
-        let Some(Found { span, value: name }) = name else { return };
-        if self.settings.cameras.iter().any(|camera| camera.name == name) {
-            let what = format!("there is already a [[camera]] named \"{}\"", shown(&name));
-            self.fault(&span, Fault::new(what, "give each camera a name of its own"));
-        }
-        self.settings.cameras.push(Camera {
-            name,
-            inputs: inputs.map(|found| found.value).unwrap_or_default(),
-            mixes: mixes.map_or_else(|| BTreeSet::from([1]), |found| found.value.into_iter().collect()),
-            overlays: overlays.map_or(Overlays::All, |found| Overlays::Only(found.value.into_iter().collect())),
-        });
-    }
-
     /// SRT and WebRTC both listen on UDP: they need ports of their own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
         let (srt, webrtc) = (self.settings.srt.listen, self.settings.webrtc.listen);
@@ -450,131 +294,4 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
         IpAddr::V4(a) => a.is_unspecified() && b.to_canonical().is_ipv4(),
     };
     a.to_canonical() == b.to_canonical() || takes(a, b) || takes(b, a)
-}
-
-fn wrong_type(key: &str, wanted: &str, value: &DeValue<'_>, example: &str) -> Fault {
-    let is = match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a number with a decimal point",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a section",
-    };
-    Fault::new(format!("`{key}` must be {wanted}, but is {is}"), format!("write it as `{key} = {example}`"))
-}
-
-fn text<'v>(key: &str, value: &'v DeValue<'_>, example: &str) -> Result<&'v str, Fault> {
-    value.as_str().ok_or_else(|| wrong_type(key, "a text in quotes", value, example))
-}
-
-/// A whole number, however large it is written.
-fn whole(value: &DeValue<'_>) -> Option<Result<i64, ()>> {
-    let number = value.as_integer()?;
-    Some(i64::from_str_radix(number.as_str(), number.radix()).map_err(|_| ()))
-}
-
-fn integer(key: &str, value: &DeValue<'_>, range: std::ops::RangeInclusive<i64>, example: &str) -> Result<i64, Fault> {
-    match whole(value) {
-        None => Err(wrong_type(key, "a whole number", value, example)),
-        Some(Ok(number)) if range.contains(&number) => Ok(number),
-        Some(_) => Err(Fault::new(
-            format!("`{key}` must be {} to {}", range.start(), range.end()),
-            format!("write it as `{key} = {example}`"),
-        )),
-    }
-}
-
-fn port(key: &str, value: &DeValue<'_>, example: &str) -> Result<u16, Fault> {
-    integer(key, value, 1..=i64::from(u16::MAX), example).map(|port| u16::try_from(port).unwrap_or_default())
-}
-
-fn small(key: &str, value: &DeValue<'_>, most: u8) -> Result<u8, Fault> {
-    match whole(value) {
-        Some(Ok(number)) if (1..=i64::from(most)).contains(&number) => Ok(u8::try_from(number).unwrap_or_default()),
-        _ => Err(Fault::new(format!("`{key}` holds numbers from 1 to {most}"), format!("write it as `{key} = [1]`"))),
-    }
-}
-
-fn passphrase(value: &DeValue<'_>) -> Result<Passphrase, Fault> {
-    text("passphrase", value, "\"…\"")?.parse().map_err(|error: super::InvalidPassphrase| {
-        Fault::new(error.to_string(), "choose one of that length, and enter the same in vMix")
-    })
-}
-
-fn listen_address(value: &DeValue<'_>, example: &str) -> Result<SocketAddr, Fault> {
-    let wanted = "an address and a port in quotes";
-    let text = value.as_str().ok_or_else(|| wrong_type("listen", wanted, value, example))?;
-    let remedy =
-        format!("write an IP address and a port, as in `listen = {example}`; `[::]` means every IPv6 and IPv4 address");
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| Fault::new(format!("`{}` is no address to listen on", shown(text)), remedy.clone()))?;
-    if address.ip().to_canonical().is_multicast() {
-        return Err(Fault::new(format!("`{}` is a multicast address", shown(text)), remedy));
-    }
-    Ok(address)
-}
-
-fn public_address(value: &DeValue<'_>) -> Result<IpAddr, Fault> {
-    const REMEDY: &str = "write the router's outer IP address, as in `public_addresses = [\"203.0.113.7\"]`; the port is that of `listen`";
-    let text = value.as_str().ok_or_else(|| Fault::new("`public_addresses` holds texts in quotes", REMEDY))?;
-    match text.parse::<IpAddr>() {
-        Ok(address) if !address.is_unspecified() && !address.is_multicast() && !is_broadcast(address) => Ok(address),
-        _ => Err(Fault::new(format!("`{}` is no IP address that a browser could reach", shown(text)), REMEDY)),
-    }
-}
-
-fn is_broadcast(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(address) if address.is_broadcast())
-}
-
-fn vmix_host(value: &DeValue<'_>) -> Result<VmixHost, Fault> {
-    let host = text("host", value, "\"auto\"")?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let remedy = "write \"auto\" for the address that sends the SRT feed, or vMix's IP address or computer name";
-    if host.eq_ignore_ascii_case("auto") {
-        return Ok(VmixHost::Auto);
-    }
-    match bare.parse::<IpAddr>() {
-        Ok(address) if address.is_unspecified() || address.is_multicast() => {}
-        Ok(address) => return Ok(VmixHost::Named(address.to_string())),
-        Err(_) if is_host_name(host) => return Ok(VmixHost::Named(host.into())),
-        Err(_) => {}
-    }
-    let has_port = host.parse::<SocketAddr>().is_ok()
-        || host.split_once(':').is_some_and(|(name, port)| is_host_name(name) && port.parse::<u16>().is_ok());
-    if has_port {
-        return Err(Fault::new("`host` has no port", "leave it out here, and use `tcp_port` and `http_port`"));
-    }
-    Err(Fault::new(format!("`{}` is no address of vMix", shown(host)), remedy))
-}
-
-fn camera_name(value: &DeValue<'_>) -> Result<String, Fault> {
-    const LONGEST: usize = 64;
-    let name = text("name", value, "\"Camera 1\"")?;
-    let remedy = "write a name such as \"Camera 1\"";
-    if name.is_empty() || name.chars().count() > LONGEST {
-        return Err(Fault::new(format!("a camera's name has 1 to {LONGEST} characters"), remedy));
-    }
-    if name.trim() != name || name.chars().any(char::is_control) {
-        let what = "a camera's name neither starts nor ends with a space, and has no line break or tab";
-        return Err(Fault::new(what, remedy));
-    }
-    Ok(name.into())
-}
-
-fn input(value: &DeValue<'_>) -> Result<InputRef, Fault> {
-    const HIGHEST: i64 = 10_000;
-    const REMEDY: &str = "name each input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`";
-    match (value.as_str(), whole(value)) {
-        (Some(text), _) if text.trim().is_empty() => Err(Fault::new("an input's key or title is empty", REMEDY)),
-        (Some(text), _) => Ok(InputRef::Text(text.into())),
-        (None, Some(Ok(number))) if (1..=HIGHEST).contains(&number) => {
-            Ok(InputRef::Number(u32::try_from(number).unwrap_or_default()))
-        }
-        (None, Some(_)) => Err(Fault::new(format!("vMix numbers its inputs from 1 (to {HIGHEST} at most)"), REMEDY)),
-        (None, None) => Err(Fault::new("`inputs` holds numbers and texts", REMEDY)),
-    }
 }

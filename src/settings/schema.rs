@@ -24,8 +24,12 @@ impl Section {
 
 pub(super) const HTTP: Section = Section { name: "http", repeats: false, keys: &["listen"] };
 pub(super) const SRT: Section = Section { name: "srt", repeats: false, keys: &["listen", "latency_ms", "passphrase"] };
-pub(super) const WEBRTC: Section =
-    Section { name: "webrtc", repeats: false, keys: &["listen", "public_addresses", "max_viewers"] };
+pub(super) const WEBRTC: Section = Section {
+    name: "webrtc",
+    repeats: false,
+    keys: &["listen", "public_addresses", "max_viewers", "threads", "pace_mbps", "join_mbps"],
+};
+pub(super) const SOUND: Section = Section { name: "sound", repeats: false, keys: &["bitrate_kbps", "lip_sync"] };
 pub(super) const VMIX: Section = Section { name: "vmix", repeats: false, keys: &["host", "tcp_port", "http_port"] };
 pub(super) const LOG: Section = Section { name: "log", repeats: false, keys: &["level"] };
 pub(super) const STREAM: Section = Section { name: "stream", repeats: true, keys: &["name", "source", "passphrase"] };
@@ -33,7 +37,7 @@ pub(super) const CAMERA: Section =
     Section { name: "camera", repeats: true, keys: &["name", "inputs", "mixes", "overlays"] };
 
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 7] = [&HTTP, &SRT, &WEBRTC, &VMIX, &LOG, &STREAM, &CAMERA];
+pub(super) const SECTIONS: [&Section; 8] = [&HTTP, &SRT, &WEBRTC, &SOUND, &VMIX, &LOG, &STREAM, &CAMERA];
 
 /// The candidate a person most likely meant, if one is near enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

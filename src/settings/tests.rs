@@ -94,6 +94,12 @@ fn everything_can_be_set() {
         listen = "[fe80::1%2]:8189"
         public_addresses = ["203.0.113.7", "2001:db8::1"]
         max_viewers = 1_000
+        threads = 3
+        pace_mbps = 50
+        join_mbps = 20
+        [sound]
+        bitrate_kbps = 64
+        lip_sync = true
         [vmix]
         host = "VMIX-PC"
         tcp_port = 1
@@ -121,6 +127,8 @@ fn everything_can_be_set() {
     assert_eq!(settings.srt.passphrase.as_ref().unwrap().expose(), "0123456789");
     assert_eq!(settings.webrtc.public_addresses.len(), 2);
     assert_eq!(settings.webrtc.max_viewers, 1000);
+    assert_eq!((settings.webrtc.threads, settings.webrtc.pace_mbps, settings.webrtc.join_mbps), (3, 50, 20));
+    assert_eq!(settings.sound, Sound { bitrate_kbps: 64, lip_sync: true });
     assert_eq!(settings.vmix.host, VmixHost::Named("VMIX-PC".into()));
     assert_eq!(settings.log.level.as_str(), "debug");
     let [pulled, pushed] = &settings.streams[..] else { panic!() };
@@ -156,7 +164,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [vmix], [log], [[stream]], [[camera]]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [vmix], [log], [[stream]], [[camera]]",
             ],
         ),
         (
@@ -224,6 +232,17 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
             &["2:14: `latency_ms` must be 10 to 10000; write it as `latency_ms = 120`"],
         ),
         ("[webrtc]\nmax_viewers = 0", &["2:15: `max_viewers` must be 1 to 10000; write it as `max_viewers = 250`"]),
+        ("[webrtc]\nthreads = 17", &["2:11: `threads` must be 0 to 16; write it as `threads = 0`"]),
+        (
+            "[webrtc]\npace_mbps = 4",
+            &["2:13: `pace_mbps` is less than a picture needs; write 5 to 10000, or 0 for no pacing"],
+        ),
+        ("[webrtc]\njoin_mbps = 0", &["2:13: `join_mbps` must be 5 to 10000; write it as `join_mbps = 100`"]),
+        ("[sound]\nbitrate_kbps = 8", &["2:16: `bitrate_kbps` must be 32 to 256; write it as `bitrate_kbps = 128`"]),
+        (
+            "[sound]\nlip_sync = 1",
+            &["2:12: `lip_sync` must be true or false, but is a number; write it as `lip_sync = true`"],
+        ),
         ("[vmix]\ntcp_port = 0", &["2:12: `tcp_port` must be 1 to 65535; write it as `tcp_port = 8099`"]),
         (
             "[vmix]\ntcp_port = 8088",
@@ -420,6 +439,10 @@ fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
         "srt = { listen = '[::]:1', latency_ms = 50 }\nhttp.listen = '[::]:2'\nwebrtc.max_viewers = 3\nlog.level = 'warn'",
     );
     assert_eq!(before.needs_restart(&after), ["http.listen", "srt.listen", "srt.latency_ms", "webrtc.max_viewers"]);
+    let after =
+        parse("webrtc = { threads = 2, pace_mbps = 9, join_mbps = 9 }\nsound = { bitrate_kbps = 96, lip_sync = true }");
+    let of_media = ["webrtc.threads", "webrtc.pace_mbps", "webrtc.join_mbps", "sound.bitrate_kbps", "sound.lip_sync"];
+    assert_eq!(before.needs_restart(&after), of_media);
     assert!(before.needs_restart(&before).is_empty());
 }
 

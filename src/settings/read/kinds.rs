@@ -1,0 +1,145 @@
+//! Kinds of values, and what is wrong with one that is none.
+
+use std::net::{IpAddr, SocketAddr};
+
+use toml::de::DeValue;
+
+use super::super::values::{is_host_name, shown};
+use super::super::{InputRef, InvalidPassphrase, Passphrase, VmixHost};
+use super::Fault;
+
+pub(super) fn wrong_type(key: &str, wanted: &str, value: &DeValue<'_>, example: &str) -> Fault {
+    let is = match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a decimal point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    };
+    Fault::new(format!("`{key}` must be {wanted}, but is {is}"), format!("write it as `{key} = {example}`"))
+}
+
+pub(super) fn text<'v>(key: &str, value: &'v DeValue<'_>, example: &str) -> Result<&'v str, Fault> {
+    value.as_str().ok_or_else(|| wrong_type(key, "a text in quotes", value, example))
+}
+
+/// A whole number, however large it is written.
+pub(super) fn whole(value: &DeValue<'_>) -> Option<Result<i64, ()>> {
+    let number = value.as_integer()?;
+    Some(i64::from_str_radix(number.as_str(), number.radix()).map_err(|_| ()))
+}
+
+pub(super) fn integer(
+    key: &str,
+    value: &DeValue<'_>,
+    range: std::ops::RangeInclusive<i64>,
+    example: &str,
+) -> Result<i64, Fault> {
+    match whole(value) {
+        None => Err(wrong_type(key, "a whole number", value, example)),
+        Some(Ok(number)) if range.contains(&number) => Ok(number),
+        Some(_) => Err(Fault::new(
+            format!("`{key}` must be {} to {}", range.start(), range.end()),
+            format!("write it as `{key} = {example}`"),
+        )),
+    }
+}
+
+pub(super) fn boolean(key: &str, value: &DeValue<'_>, example: &str) -> Result<bool, Fault> {
+    value.as_bool().ok_or_else(|| wrong_type(key, "true or false", value, example))
+}
+
+pub(super) fn port(key: &str, value: &DeValue<'_>, example: &str) -> Result<u16, Fault> {
+    integer(key, value, 1..=i64::from(u16::MAX), example).map(|port| u16::try_from(port).unwrap_or_default())
+}
+
+pub(super) fn small(key: &str, value: &DeValue<'_>, most: u8) -> Result<u8, Fault> {
+    match whole(value) {
+        Some(Ok(number)) if (1..=i64::from(most)).contains(&number) => Ok(u8::try_from(number).unwrap_or_default()),
+        _ => Err(Fault::new(format!("`{key}` holds numbers from 1 to {most}"), format!("write it as `{key} = [1]`"))),
+    }
+}
+
+pub(super) fn passphrase(value: &DeValue<'_>) -> Result<Passphrase, Fault> {
+    text("passphrase", value, "\"…\"")?.parse().map_err(|error: InvalidPassphrase| {
+        Fault::new(error.to_string(), "choose one of that length, and enter the same in vMix")
+    })
+}
+
+pub(super) fn listen_address(value: &DeValue<'_>, example: &str) -> Result<SocketAddr, Fault> {
+    let wanted = "an address and a port in quotes";
+    let text = value.as_str().ok_or_else(|| wrong_type("listen", wanted, value, example))?;
+    let remedy =
+        format!("write an IP address and a port, as in `listen = {example}`; `[::]` means every IPv6 and IPv4 address");
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| Fault::new(format!("`{}` is no address to listen on", shown(text)), remedy.clone()))?;
+    if address.ip().to_canonical().is_multicast() {
+        return Err(Fault::new(format!("`{}` is a multicast address", shown(text)), remedy));
+    }
+    Ok(address)
+}
+
+pub(super) fn public_address(value: &DeValue<'_>) -> Result<IpAddr, Fault> {
+    const REMEDY: &str = "write the router's outer IP address, as in `public_addresses = [\"203.0.113.7\"]`; the port is that of `listen`";
+    let text = value.as_str().ok_or_else(|| Fault::new("`public_addresses` holds texts in quotes", REMEDY))?;
+    match text.parse::<IpAddr>() {
+        Ok(address) if !address.is_unspecified() && !address.is_multicast() && !is_broadcast(address) => Ok(address),
+        _ => Err(Fault::new(format!("`{}` is no IP address that a browser could reach", shown(text)), REMEDY)),
+    }
+}
+
+pub(super) fn is_broadcast(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.is_broadcast())
+}
+
+pub(super) fn vmix_host(value: &DeValue<'_>) -> Result<VmixHost, Fault> {
+    let host = text("host", value, "\"auto\"")?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let remedy = "write \"auto\" for the address that sends the SRT feed, or vMix's IP address or computer name";
+    if host.eq_ignore_ascii_case("auto") {
+        return Ok(VmixHost::Auto);
+    }
+    match bare.parse::<IpAddr>() {
+        Ok(address) if address.is_unspecified() || address.is_multicast() => {}
+        Ok(address) => return Ok(VmixHost::Named(address.to_string())),
+        Err(_) if is_host_name(host) => return Ok(VmixHost::Named(host.into())),
+        Err(_) => {}
+    }
+    let has_port = host.parse::<SocketAddr>().is_ok()
+        || host.split_once(':').is_some_and(|(name, port)| is_host_name(name) && port.parse::<u16>().is_ok());
+    if has_port {
+        return Err(Fault::new("`host` has no port", "leave it out here, and use `tcp_port` and `http_port`"));
+    }
+    Err(Fault::new(format!("`{}` is no address of vMix", shown(host)), remedy))
+}
+
+pub(super) fn camera_name(value: &DeValue<'_>) -> Result<String, Fault> {
+    const LONGEST: usize = 64;
+    let name = text("name", value, "\"Camera 1\"")?;
+    let remedy = "write a name such as \"Camera 1\"";
+    if name.is_empty() || name.chars().count() > LONGEST {
+        return Err(Fault::new(format!("a camera's name has 1 to {LONGEST} characters"), remedy));
+    }
+    if name.trim() != name || name.chars().any(char::is_control) {
+        let what = "a camera's name neither starts nor ends with a space, and has no line break or tab";
+        return Err(Fault::new(what, remedy));
+    }
+    Ok(name.into())
+}
+
+pub(super) fn input(value: &DeValue<'_>) -> Result<InputRef, Fault> {
+    const HIGHEST: i64 = 10_000;
+    const REMEDY: &str = "name each input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`";
+    match (value.as_str(), whole(value)) {
+        (Some(text), _) if text.trim().is_empty() => Err(Fault::new("an input's key or title is empty", REMEDY)),
+        (Some(text), _) => Ok(InputRef::Text(text.into())),
+        (None, Some(Ok(number))) if (1..=HIGHEST).contains(&number) => {
+            Ok(InputRef::Number(u32::try_from(number).unwrap_or_default()))
+        }
+        (None, Some(_)) => Err(Fault::new(format!("vMix numbers its inputs from 1 (to {HIGHEST} at most)"), REMEDY)),
+        (None, None) => Err(Fault::new("`inputs` holds numbers and texts", REMEDY)),
+    }
+}
