@@ -43,13 +43,13 @@ fn demux(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn browser_rendition(criterion: &mut Criterion) {
+fn picture(criterion: &mut Criterion) {
     let items = items(&feed());
     let mut group = criterion.benchmark_group("transcode");
     group.throughput(Throughput::Elements(items.len() as u64));
-    group.bench_function("browser rendition of 2 s", |bencher| {
+    group.bench_function("picture of 2 s for browsers", |bencher| {
         bencher.iter_batched(
-            returnfeed::transcode::browser,
+            returnfeed::transcode::picture,
             |mut transform| {
                 for item in &items {
                     black_box(transform.push(item));
@@ -63,7 +63,7 @@ fn browser_rendition(criterion: &mut Criterion) {
 
 /// The access units of the video, as browsers get them.
 fn browser_units() -> Vec<Arc<AccessUnit>> {
-    let mut transform = returnfeed::transcode::browser();
+    let mut transform = returnfeed::transcode::picture();
     let derived: Vec<_> = items(&feed()).iter().flat_map(|item| transform.push(item)).collect();
     let units = derived.into_iter().filter_map(|item| match item {
         MediaItem::Unit(unit) => Some(unit),
@@ -111,6 +111,6 @@ fn protect(criterion: &mut Criterion) {
 criterion_group! {
     name = hot;
     config = Criterion::default().warm_up_time(std::time::Duration::from_secs(1)).measurement_time(std::time::Duration::from_secs(3)).sample_size(20);
-    targets = demux, browser_rendition, packetise, protect
+    targets = demux, picture, packetise, protect
 }
 criterion_main!(hot);

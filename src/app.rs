@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::hub::{BrowserRendition, Event, Hub};
+use crate::hub::{Event, Hub, Renditions};
 use crate::media::StreamName;
 use crate::problems::Problems;
 use crate::settings::{Environment, Settings, SettingsError};
@@ -108,8 +108,12 @@ impl App {
     async fn start(settings: Settings, store: Option<Store>) -> Result<Self, Failure> {
         let clock = Clock::system();
         let (problems, access) = (Problems::default(), Access::open());
-        let rendition = BrowserRendition { make: transcode::browser, obstacle: transcode::obstacle };
-        let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), rendition);
+        let renditions = Renditions {
+            picture: Arc::new(transcode::picture),
+            sound: Arc::new(|| transcode::sound(transcode::SoundConfig { bitrate_bps: 128_000 })),
+            obstacle: transcode::obstacle,
+        };
+        let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), renditions);
         let current = Arc::new(RwLock::new(settings.clone()));
 
         let pages = bind_tcp(settings.http.listen).map_err(|e| refused(&settings, "http.listen", &e))?;

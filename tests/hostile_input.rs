@@ -23,6 +23,7 @@ const TARGETS: &[Target] = &[
     ("sdpfrag", webrtc::fuzzing::sdp_fragment),
     ("settings", settings::fuzzing::settings),
     ("simulator_commands", simulator::fuzzing::simulator_commands),
+    ("sound", transcode::fuzzing::sound),
     ("srt_datagrams", srt::fuzzing::srt_datagrams),
     ("srt_stream_id", srt::fuzzing::stream_id),
     ("stun", webrtc::fuzzing::stun),

@@ -181,6 +181,33 @@ async fn nothing_is_missing_at_two_percent_loss_both_ways() {
     bench.stop().await;
 }
 
+/// A round trip of 10 ms, so that a repair takes that long at least. At 20 ms there is time for one repair only.
+#[tokio::test]
+async fn a_gap_waits_for_its_repair_and_no_longer_than_agreed_whatever_was_agreed() {
+    for (latency, drops) in [(20, 60), (120, 0), (1000, 0)] {
+        let bench = Bench::start_at("127.0.0.1:0", ms(latency), &[]).await;
+        let proxy = Proxy::start_slow(bench.address, 2, 7, ms(5)).await;
+        let mut peer = Peer::transmit_to(&format!("srt://127.0.0.1:{}?latency={latency}", proxy.port));
+        let sent = payload(2000);
+        let source = bench.source("pgm").await;
+        peer.write_at(&sent, 8_000_000).await;
+        until("the last packet", || source.bytes().ends_with(&sent[sent.len() - 188..])).await;
+        drop(peer);
+        until("the last statistics", || source.gone()).await;
+        let stats = source.stats();
+        println!("{latency} ms: {stats:?}");
+        assert!(stats.lost_packets > 10 && stats.gaps > 10, "{stats:?}");
+        assert!(stats.dropped_packets <= drops, "{stats:?}");
+        if drops == 0 {
+            support::same(&source.bytes(), &sent);
+        }
+        // The timers of a busy machine are late by some milliseconds.
+        assert!(stats.gap_wait_p50 > ms(5) && stats.gap_wait_longest < ms(latency + 30), "{stats:?}");
+        assert!(stats.gap_wait_p50 < ms(latency.min(60)), "{stats:?}");
+        bench.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn fifty_megabits_a_second_arrive_whole() {
     let bench = Bench::start_at("127.0.0.1:0", ms(200), &[]).await;

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::hub::{BrowserRendition, PublishRequest};
+use crate::hub::{PublishRequest, Renditions};
 use crate::media::{MediaItem, StreamName, Transform, TransformProblem};
 
 struct Nothing;
@@ -32,8 +32,8 @@ impl Bench {
     fn new() -> Self {
         let (clock, _) = Clock::manual();
         let (access, problems) = (Access::open(), Problems::default());
-        let browser = BrowserRendition { make: || Box::new(Nothing), obstacle: |_| None };
-        let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), browser);
+        let renditions = Renditions::new(|| Box::new(Nothing), || Box::new(Nothing));
+        let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), renditions);
         let config = webrtc::Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_addresses: Vec::new(),

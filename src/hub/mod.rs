@@ -5,6 +5,8 @@
 //! how a rendition is made. Flows from the ingest
 //! rooms ([`Hub::publish`]) to the egress rooms ([`Hub::join`], then [`Viewer::subscribe`]).
 //!
+//! The picture for browsers is made where the source hands it over, the sound on a thread of its own.
+//!
 //! A stream outlives its sources: viewers stay while one encoder goes and the next one comes.
 //! A slow reader never holds up a source: its queue drops, and it goes on at the next point where
 //! decoding can start.
@@ -24,6 +26,7 @@ use crate::problems::{Problem, Problems};
 
 mod gop;
 mod queue;
+mod sound;
 mod stream;
 mod takeover;
 
@@ -36,13 +39,28 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// Events a reader of [`Hub::events`] may fall behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
 
-/// How [`Rendition::Browser`] comes about.
-#[derive(Clone, Copy)]
-pub struct BrowserRendition {
-    /// Makes its transform when somebody first wants it.
-    pub make: fn() -> Box<dyn Transform>,
+/// Makes the transform of a rendition, when somebody first wants it and for every new source.
+pub type Make = Arc<dyn Fn() -> Box<dyn Transform> + Send + Sync>;
+
+/// How the derived renditions come about.
+#[derive(Clone)]
+pub struct Renditions {
+    /// For [`Rendition::Picture`]; runs while the source hands an item over, so it must be quick.
+    pub picture: Make,
+    /// For [`Rendition::Sound`]; runs on a thread of its own.
+    pub sound: Make,
     /// Why no browser could show a programme of such tracks: known before anybody wants it.
     pub obstacle: fn(&[&Description]) -> Option<TransformProblem>,
+}
+
+impl Renditions {
+    /// Renditions made by these functions; nothing is known to be in their way beforehand.
+    pub fn new(
+        picture: impl Fn() -> Box<dyn Transform> + Send + Sync + 'static,
+        sound: impl Fn() -> Box<dyn Transform> + Send + Sync + 'static,
+    ) -> Self {
+        Self { picture: Arc::new(picture), sound: Arc::new(sound), obstacle: |_| None }
+    }
 }
 
 /// The streams of the box. Cheap to clone; every clone is the same hub.
@@ -53,7 +71,7 @@ struct Inner {
     clock: Clock,
     access: Access,
     problems: Problems,
-    browser: BrowserRendition,
+    renditions: Renditions,
     streams: Mutex<BTreeMap<StreamName, Arc<Mutex<Stream>>>>,
     events: broadcast::Sender<Event>,
 }
@@ -110,8 +128,10 @@ pub struct Superseded;
 pub enum Rendition {
     /// What was sent.
     Original,
-    /// What browsers can show at once.
-    Browser,
+    /// The picture as browsers can show it at once.
+    Picture,
+    /// The sound as browsers can hear it: one Opus track, or none.
+    Sound,
 }
 
 /// What happened in the hub.
@@ -169,6 +189,16 @@ pub struct TransportStats {
     pub dropped_packets: u64,
     /// Packets that came again on request.
     pub retransmitted_packets: u64,
+    /// Gaps that made later packets wait, whether they were filled or given up.
+    pub gaps: u64,
+    /// How long a gap held up the first packet behind it: the mean.
+    pub gap_wait_mean: Duration,
+    /// The median of the latest 256 gaps.
+    pub gap_wait_p50: Duration,
+    /// The 99th percentile of the latest 256 gaps.
+    pub gap_wait_p99: Duration,
+    /// The longest.
+    pub gap_wait_longest: Duration,
     /// Whether the link is encrypted.
     pub encrypted: bool,
 }
@@ -191,6 +221,8 @@ pub struct StreamStatus {
     /// Access units that readers were too slow for, since the stream was first asked for; those
     /// of readers that left included.
     pub dropped_units: u64,
+    /// Access units of sound that were broken, since the source began or somebody began to listen.
+    pub lost_sound_units: u64,
 }
 
 /// The source of a live stream.
@@ -219,9 +251,9 @@ pub struct TrackStatus {
 
 impl Hub {
     /// A hub without streams.
-    pub fn new(clock: Clock, access: Access, problems: Problems, browser: BrowserRendition) -> Self {
+    pub fn new(clock: Clock, access: Access, problems: Problems, renditions: Renditions) -> Self {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        Self(Arc::new(Inner { clock, access, problems, browser, streams: Mutex::default(), events }))
+        Self(Arc::new(Inner { clock, access, problems, renditions, streams: Mutex::default(), events }))
     }
 
     /// Begins to feed a stream.
@@ -302,8 +334,8 @@ impl Hub {
         change: impl FnOnce(&mut Stream) -> Result<T, E>,
     ) -> Result<(Arc<Mutex<Stream>>, T), E> {
         let mut streams = lock(&self.0.streams);
-        let stream =
-            streams.entry(name.clone()).or_insert_with(|| Arc::new(Mutex::new(Stream::new(self.0.browser)))).clone();
+        let new = || Arc::new(Mutex::new(Stream::new(self.0.renditions.clone())));
+        let stream = streams.entry(name.clone()).or_insert_with(new).clone();
         let changed = change(&mut lock(&stream));
         if lock(&stream).is_unused() {
             streams.remove(name);

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::gop::Gop;
 use super::queue::{Delivery, Queue, Subscription};
+use super::sound::Sound;
 use super::takeover::Takeovers;
 use super::{
-    BrowserRendition, PublishError, PublishRequest, Rendition, SILENT_AFTER, SourceStatus, StreamStatus, Superseded,
+    PublishError, PublishRequest, Rendition, Renditions, SILENT_AFTER, SourceStatus, StreamStatus, Superseded,
     TrackStatus, TransportStats,
 };
 use crate::codec::Describer;
@@ -23,8 +24,9 @@ pub(super) struct Stream {
     source: Option<Source>,
     sources_seen: u64,
     original: Outlet,
-    rendition: BrowserRendition,
-    browser: Option<Derived>,
+    renditions: Renditions,
+    picture: Option<Derived>,
+    sound: Option<Sound>,
     /// Of readers that left.
     dropped_units: u64,
 }
@@ -42,7 +44,7 @@ struct Source {
 
 /// What one rendition has to give to its readers.
 #[derive(Default)]
-struct Outlet {
+pub(super) struct Outlet {
     tracks: Option<Arc<[Track]>>,
     gop: Gop,
     queues: Vec<Arc<Queue>>,
@@ -55,7 +57,7 @@ struct Derived {
 }
 
 impl Stream {
-    pub(super) fn new(rendition: BrowserRendition) -> Self {
+    pub(super) fn new(renditions: Renditions) -> Self {
         Self {
             viewers: 0,
             settled: Vec::new(),
@@ -63,8 +65,9 @@ impl Stream {
             source: None,
             sources_seen: 0,
             original: Outlet::default(),
-            rendition,
-            browser: None,
+            renditions,
+            picture: None,
+            sound: None,
             dropped_units: 0,
         }
     }
@@ -94,6 +97,7 @@ impl Stream {
             describers: BTreeMap::new(),
         });
         self.for_each_outlet(|outlet| outlet.deliver(Delivery::SourceStarted));
+        self.sound.iter().for_each(|sound| sound.source_started(self.sources_seen));
         Ok(self.sources_seen)
     }
 
@@ -101,9 +105,10 @@ impl Stream {
         let current = self.source.as_mut().filter(|current| current.id == source).ok_or(Superseded)?;
         current.last_item = Some(now);
         current.watch(&item);
-        if let Some(derived) = &mut self.browser {
+        if let Some(derived) = &mut self.picture {
             derived.push(&item);
         }
+        self.sound.iter().for_each(|sound| sound.push(source, &item));
         self.original.push(item);
         Ok(())
     }
@@ -126,14 +131,11 @@ impl Stream {
 
     fn end_source(&mut self) {
         self.source = None;
-        if let Some(derived) = &mut self.browser {
-            derived.transform = (self.rendition.make)();
+        if let Some(derived) = &mut self.picture {
+            derived.transform = (self.renditions.picture)();
         }
-        self.for_each_outlet(|outlet| {
-            outlet.tracks = None;
-            outlet.gop.clear();
-            outlet.deliver(Delivery::SourceEnded);
-        });
+        self.for_each_outlet(Outlet::end_source);
+        self.sound.iter().for_each(Sound::source_ended);
     }
 
     pub(super) fn subscribe(
@@ -142,43 +144,57 @@ impl Stream {
         rendition: Rendition,
         on_drop: Box<dyn Fn() + Send + Sync>,
     ) -> Subscription {
-        let outlet = match rendition {
-            Rendition::Original => &mut self.original,
-            Rendition::Browser => {
-                &mut self.browser.get_or_insert_with(|| Derived::new(self.rendition.make, &self.original)).outlet
+        let is_live = self.source.is_some();
+        let queue = match rendition {
+            Rendition::Original => self.original.subscribe(is_live),
+            Rendition::Picture => {
+                let make = || Derived::new((self.renditions.picture)(), &self.original);
+                self.picture.get_or_insert_with(make).outlet.subscribe(is_live)
+            }
+            Rendition::Sound => {
+                let source = self.source.as_ref().map_or(0, |source| source.id);
+                let start = || Sound::new(self.renditions.sound.clone(), source, self.original.tracks.clone());
+                self.sound.get_or_insert_with(start).subscribe(is_live)
             }
         };
-        let queue = Arc::new(Queue::default());
-        if self.source.is_some() {
-            queue.push(Delivery::SourceStarted);
-            outlet.tracks.iter().for_each(|tracks| queue.push(Delivery::Tracks(tracks.clone())));
-            outlet.gop.units().iter().for_each(|unit| queue.push(Delivery::Unit(unit.clone())));
-        }
-        outlet.queues.push(queue.clone());
         Subscription::new(queue, this, rendition, on_drop)
     }
 
     pub(super) fn unsubscribe(&mut self, rendition: Rendition, queue: &Arc<Queue>) {
         self.dropped_units += queue.dropped_units();
-        let Some(outlet) = self.outlet(rendition) else { return };
-        outlet.queues.retain(|other| !Arc::ptr_eq(other, queue));
-        if self.browser.as_ref().is_some_and(|derived| derived.outlet.queues.is_empty()) {
-            self.browser = None;
+        match rendition {
+            Rendition::Original => {
+                self.original.unsubscribe(queue);
+            }
+            Rendition::Picture => {
+                self.picture.take_if(|derived| !derived.outlet.unsubscribe(queue));
+            }
+            Rendition::Sound => {
+                let unheard = self.sound.take_if(|sound| !sound.unsubscribe(queue));
+                self.dropped_units += unheard.map_or(0, |sound| sound.dropped_before_coding());
+            }
         }
     }
 
-    pub(super) fn gop(&mut self, rendition: Rendition) -> Vec<Arc<AccessUnit>> {
-        self.outlet(rendition).map(|outlet| outlet.gop.units().to_vec()).unwrap_or_default()
+    pub(super) fn gop(&self, rendition: Rendition) -> Vec<Arc<AccessUnit>> {
+        let outlet = match rendition {
+            Rendition::Original => Some(&self.original),
+            Rendition::Picture => self.picture.as_ref().map(|derived| &derived.outlet),
+            // Nobody wants to hear what was.
+            Rendition::Sound => None,
+        };
+        outlet.map(|outlet| outlet.gop.units().to_vec()).unwrap_or_default()
     }
 
     /// Everything that is wrong.
     pub(super) fn problems(&self, now: Instant) -> Vec<TransformProblem> {
-        self.problem().into_iter().chain(self.takeovers.problem(now).cloned()).collect()
+        let sound = self.sound.as_ref().and_then(Sound::problem);
+        self.problem().into_iter().chain(sound).chain(self.takeovers.problem(now).cloned()).collect()
     }
 
-    /// Why browsers cannot show it. What is made for them knows best, once something was made.
+    /// Why browsers cannot show it, of which its sound is no part. What is made for them knows best, once something was made.
     fn problem(&self) -> Option<TransformProblem> {
-        if let Some(derived) = &self.browser {
+        if let Some(derived) = &self.picture {
             let problem = derived.transform.problem();
             if problem.is_some() || !derived.outlet.gop.units().is_empty() {
                 return problem;
@@ -187,11 +203,12 @@ impl Stream {
         let describers = &self.source.as_ref()?.describers;
         let tracks = self.original.tracks.iter().flat_map(|tracks| tracks.iter());
         let known: Vec<_> = tracks.filter_map(|track| describers.get(&track.id)).map(Describer::known).collect();
-        (self.rendition.obstacle)(&known)
+        (self.renditions.obstacle)(&known)
     }
 
     pub(super) fn is_unused(&self) -> bool {
-        self.source.is_none() && self.viewers == 0 && self.browser.is_none() && self.original.queues.is_empty()
+        let unread = self.picture.is_none() && self.sound.is_none() && self.original.queues.is_empty();
+        self.source.is_none() && self.viewers == 0 && unread
     }
 
     pub(super) fn status(&self, name: &StreamName) -> StreamStatus {
@@ -209,24 +226,16 @@ impl Stream {
             viewers: self.viewers,
             video_units: self.source.as_ref().map_or(0, |source| source.video_units),
             dropped_units: self.dropped_units
-                + self.outlets().flat_map(|outlet| &outlet.queues).map(|queue| queue.dropped_units()).sum::<u64>(),
+                + self.original.dropped_units()
+                + self.picture.as_ref().map_or(0, |derived| derived.outlet.dropped_units())
+                + self.sound.as_ref().map_or(0, Sound::dropped_units),
+            lost_sound_units: self.sound.as_ref().map_or(0, Sound::lost_units),
         }
-    }
-
-    fn outlet(&mut self, rendition: Rendition) -> Option<&mut Outlet> {
-        match rendition {
-            Rendition::Original => Some(&mut self.original),
-            Rendition::Browser => self.browser.as_mut().map(|derived| &mut derived.outlet),
-        }
-    }
-
-    fn outlets(&self) -> impl Iterator<Item = &Outlet> {
-        std::iter::once(&self.original).chain(self.browser.iter().map(|derived| &derived.outlet))
     }
 
     fn for_each_outlet(&mut self, mut change: impl FnMut(&mut Outlet)) {
         change(&mut self.original);
-        self.browser.iter_mut().for_each(|derived| change(&mut derived.outlet));
+        self.picture.iter_mut().for_each(|derived| change(&mut derived.outlet));
     }
 }
 
@@ -250,7 +259,7 @@ impl Source {
 }
 
 impl Outlet {
-    fn push(&mut self, item: MediaItem) {
+    pub(super) fn push(&mut self, item: MediaItem) {
         match &item {
             MediaItem::Tracks(tracks) => {
                 self.tracks = Some(tracks.clone());
@@ -270,15 +279,43 @@ impl Outlet {
         tracks.filter_map(status).collect()
     }
 
-    fn deliver(&self, delivery: Delivery) {
+    /// A reader's queue, with what it needs to begin.
+    pub(super) fn subscribe(&mut self, is_live: bool) -> Arc<Queue> {
+        let queue = Arc::new(Queue::default());
+        if is_live {
+            queue.push(Delivery::SourceStarted);
+            self.tracks.iter().for_each(|tracks| queue.push(Delivery::Tracks(tracks.clone())));
+            self.gop.units().iter().for_each(|unit| queue.push(Delivery::Unit(unit.clone())));
+        }
+        self.queues.push(queue.clone());
+        queue
+    }
+
+    /// Returns whether there still are readers.
+    pub(super) fn unsubscribe(&mut self, queue: &Arc<Queue>) -> bool {
+        self.queues.retain(|other| !Arc::ptr_eq(other, queue));
+        !self.queues.is_empty()
+    }
+
+    pub(super) fn end_source(&mut self) {
+        self.tracks = None;
+        self.gop.clear();
+        self.deliver(Delivery::SourceEnded);
+    }
+
+    pub(super) fn dropped_units(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.dropped_units()).sum()
+    }
+
+    pub(super) fn deliver(&self, delivery: Delivery) {
         self.queues.iter().for_each(|queue| queue.push(delivery.clone()));
     }
 }
 
 impl Derived {
     /// Starts from what the original has cached, so that the first reader need not wait for a keyframe.
-    fn new(make: fn() -> Box<dyn Transform>, original: &Outlet) -> Self {
-        let mut derived = Self { transform: make(), outlet: Outlet::default() };
+    fn new(transform: Box<dyn Transform>, original: &Outlet) -> Self {
+        let mut derived = Self { transform, outlet: Outlet::default() };
         original.tracks.iter().for_each(|tracks| derived.push(&MediaItem::Tracks(tracks.clone())));
         original.gop.units().iter().for_each(|unit| derived.push(&MediaItem::Unit(unit.clone())));
         derived

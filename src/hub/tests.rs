@@ -1,3 +1,4 @@
+use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,11 +29,46 @@ impl Transform for Marking {
     }
 }
 
+/// Marks what is heard of a source, and waits for a word before each item whose payload says so.
+struct Voice {
+    words: Arc<Mutex<mpsc::Receiver<()>>>,
+    hanging: mpsc::Sender<()>,
+    units: u64,
+    unreadable: bool,
+}
+
+impl Transform for Voice {
+    fn push(&mut self, item: &MediaItem) -> Vec<MediaItem> {
+        let MediaItem::Unit(unit) = item else { return vec![item.clone()] };
+        if unit.data.starts_with(b"wait") {
+            self.hanging.send(()).expect("the test waits for it");
+            lock(&self.words).recv().expect("the test says when");
+        }
+        assert!(!unit.data.starts_with(b"panic"), "as the test wants it");
+        self.unreadable = unit.data.starts_with(b"unreadable");
+        self.units += 1;
+        let data = [unit.data.as_ref(), format!(" {}", self.units).as_bytes()].concat().into();
+        vec![MediaItem::Unit(Arc::new(AccessUnit { data, ..AccessUnit::clone(unit) }))]
+    }
+
+    fn problem(&self) -> Option<TransformProblem> {
+        self.unreadable.then(|| TransformProblem { code: "sound_unreadable", text: "Send AAC-LC.".into() })
+    }
+
+    fn lost_units(&self) -> u64 {
+        self.units
+    }
+}
+
 struct Studio {
     hub: Hub,
     hand: ManualClock,
     clock: Clock,
     problems: Problems,
+    /// Lets the maker of sound go on.
+    words: mpsc::Sender<()>,
+    /// Says when it waits.
+    hanging: mpsc::Receiver<()>,
 }
 
 impl Studio {
@@ -43,9 +79,16 @@ impl Studio {
     fn with_obstacle(obstacle: fn(&[&Description]) -> Option<TransformProblem>) -> Self {
         let (clock, hand) = Clock::manual();
         let problems = Problems::default();
-        let browser = BrowserRendition { make: || Box::new(Marking::default()), obstacle };
-        let hub = Hub::new(clock.clone(), Access::open(), problems.clone(), browser);
-        Self { hub, hand, clock, problems }
+        let marking = || Box::new(Marking::default()) as Box<dyn Transform>;
+        let ((words, waiting), (hangs, hanging)) = (mpsc::channel(), mpsc::channel());
+        let waiting = Arc::new(Mutex::new(waiting));
+        let voice = move || {
+            let (words, hanging) = (waiting.clone(), hangs.clone());
+            Box::new(Voice { words, hanging, units: 0, unreadable: false }) as Box<dyn Transform>
+        };
+        let renditions = Renditions { obstacle, ..Renditions::new(marking, voice) };
+        let hub = Hub::new(clock.clone(), Access::open(), problems.clone(), renditions);
+        Self { hub, hand, clock, problems, words, hanging }
     }
 
     fn publish(&self, from: &str) -> Result<Publisher, PublishError> {
@@ -66,6 +109,10 @@ impl Studio {
         self.unit(Codec::H264, text, random_access)
     }
 
+    fn sound(&self, text: &str) -> MediaItem {
+        self.unit(Codec::Aac, text, true)
+    }
+
     fn unit(&self, codec: Codec, text: &str, random_access: bool) -> MediaItem {
         MediaItem::Unit(Arc::new(AccessUnit {
             track: TrackId(256),
@@ -81,14 +128,26 @@ impl Studio {
 
 /// Everything that waits in a subscription, a word each.
 fn drain(subscription: &mut Subscription) -> Vec<String> {
-    std::iter::from_fn(|| subscription.try_next())
-        .map(|delivery| match delivery {
-            Delivery::SourceStarted => "started".into(),
-            Delivery::SourceEnded => "ended".into(),
-            Delivery::Tracks(tracks) => format!("{} tracks", tracks.len()),
-            Delivery::Unit(unit) => String::from_utf8_lossy(&unit.data).into_owned(),
-        })
-        .collect()
+    std::iter::from_fn(|| subscription.try_next()).map(word).collect()
+}
+
+fn word(delivery: Delivery) -> String {
+    match delivery {
+        Delivery::SourceStarted => "started".into(),
+        Delivery::SourceEnded => "ended".into(),
+        Delivery::Tracks(tracks) => format!("{} tracks", tracks.len()),
+        Delivery::Unit(unit) => String::from_utf8_lossy(&unit.data).into_owned(),
+    }
+}
+
+/// What is delivered next, from another thread.
+async fn hear(subscription: &mut Subscription, count: usize) -> Vec<String> {
+    let mut heard = Vec::new();
+    for _ in 0..count {
+        let next = tokio::time::timeout(Duration::from_secs(20), subscription.next());
+        heard.push(word(next.await.expect("more is delivered")));
+    }
+    heard
 }
 
 #[test]
@@ -114,12 +173,12 @@ fn a_derived_rendition_is_made_only_while_somebody_reads_it_and_starts_from_the_
     source.send(studio.video("I1", true)).unwrap();
     source.send(studio.unit(Codec::Aac, "sound", true)).unwrap();
     let viewer = studio.join("a");
-    let mut browser = viewer.subscribe(Rendition::Browser);
+    let mut browser = viewer.subscribe(Rendition::Picture);
     let mut original = viewer.subscribe(Rendition::Original);
     assert_eq!(drain(&mut browser), ["started", "1 tracks", "browser I1"]);
     assert_eq!(drain(&mut original), ["started", "1 tracks", "I1", "sound"]);
     drop(browser);
-    assert!(lock(&viewer.stream).gop(Rendition::Browser).is_empty());
+    assert!(lock(&viewer.stream).gop(Rendition::Picture).is_empty());
 }
 
 #[test]
@@ -199,7 +258,7 @@ fn what_browsers_cannot_show_is_on_the_board_until_it_is_mended() {
     let studio = Studio::new();
     let mut source = studio.publish("10.0.0.1:1000").unwrap();
     let viewer = studio.join("a");
-    let _reader = viewer.subscribe(Rendition::Browser);
+    let _reader = viewer.subscribe(Rendition::Picture);
     source.send(studio.video("bad", true)).unwrap();
     assert_eq!(studio.problems.list().len(), 1);
     assert_eq!(studio.hub.streams()[0].problem.as_ref().map(|p| p.code), Some("bad"));
@@ -214,7 +273,7 @@ fn what_browsers_cannot_show_is_on_the_board_until_it_is_mended() {
 fn a_problem_ends_with_the_source_that_had_it_also_when_another_takes_over() {
     let studio = Studio::new();
     let mut first = studio.publish("10.0.0.1:1000").unwrap();
-    let reader = studio.join("a").subscribe(Rendition::Browser);
+    let reader = studio.join("a").subscribe(Rendition::Picture);
     first.send(studio.video("bad", true)).unwrap();
     assert_eq!(studio.problems.list().len(), 1);
     let mut second = studio.publish("10.0.0.1:1001").unwrap();
@@ -334,7 +393,7 @@ fn an_obstacle_is_known_before_anybody_watches_and_until_pictures_come_through()
     let board = studio.problems.list();
     assert_eq!(board.len(), 1);
     assert_eq!((board[0].code, board[0].text.as_str()), ("no_keyframe", "[Aac, H264, H265]"), "in their order");
-    let reader = studio.join("a").subscribe(Rendition::Browser);
+    let reader = studio.join("a").subscribe(Rendition::Picture);
     assert_eq!(studio.problems.list(), board, "somebody who watches changes nothing");
     source.send(picture(14, true)).unwrap();
     assert!(studio.problems.list().is_empty());
@@ -384,4 +443,149 @@ async fn waiting_for_the_next_delivery_wakes_when_it_comes() {
     tokio::task::yield_now().await;
     let _source = studio.publish("10.0.0.1:1000").unwrap();
     assert!(waiting.await.unwrap());
+}
+
+#[tokio::test]
+async fn sound_is_made_on_a_thread_of_its_own_only_while_somebody_listens() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    source.send(studio.tracks()).unwrap();
+    source.send(studio.video("I", true)).unwrap();
+    source.send(studio.sound("unheard")).unwrap();
+    let viewer = studio.join("a");
+    let mut first = viewer.subscribe(Rendition::Sound);
+    assert_eq!(hear(&mut first, 2).await, ["started", "1 tracks"]);
+    source.send(studio.sound("a")).unwrap();
+    source.send(studio.video("p", false)).unwrap();
+    assert_eq!(hear(&mut first, 1).await, ["a 1"], "and neither what was, nor pictures");
+    let mut second = viewer.subscribe(Rendition::Sound);
+    source.send(studio.sound("b")).unwrap();
+    assert_eq!(hear(&mut first, 1).await, ["b 2"]);
+    assert_eq!(hear(&mut second, 3).await, ["started", "1 tracks", "b 2"], "made once");
+    assert_eq!(studio.hub.streams()[0].lost_sound_units, 2);
+    drop(first);
+    source.send(studio.sound("c")).unwrap();
+    assert_eq!(hear(&mut second, 1).await, ["c 3"]);
+    drop(second);
+    let mut again = viewer.subscribe(Rendition::Sound);
+    source.send(studio.sound("d")).unwrap();
+    assert_eq!(hear(&mut again, 3).await, ["started", "1 tracks", "d 1"], "begun anew");
+    assert!(again.current_gop().is_empty());
+}
+
+#[tokio::test]
+async fn a_maker_of_sound_that_hangs_holds_up_neither_the_source_nor_the_picture() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    let viewer = studio.join("a");
+    let mut sound = viewer.subscribe(Rendition::Sound);
+    let mut picture = viewer.subscribe(Rendition::Picture);
+    assert_eq!(hear(&mut sound, 1).await, ["started"]);
+    source.send(studio.sound("wait")).unwrap();
+    studio.hanging.recv().unwrap();
+    drain(&mut picture);
+    for number in 0..1000 {
+        source.send(studio.sound(&number.to_string())).unwrap();
+        source.send(studio.video("I", true)).unwrap();
+        assert_eq!(drain(&mut picture), ["browser I"]);
+    }
+    studio.words.send(()).unwrap();
+    assert_eq!(hear(&mut sound, 1).await, ["wait 1"]);
+    let next = hear(&mut sound, 1).await[0].split(' ').next().map(str::parse::<u32>);
+    assert!(next.is_some_and(|next| next.is_ok_and(|next| next > 900)), "it goes on with what is new");
+    assert!(studio.hub.streams()[0].dropped_units > 900, "what it left out is counted");
+}
+
+#[tokio::test]
+async fn no_sound_of_a_source_is_heard_after_the_next_has_begun() {
+    let studio = Studio::new();
+    let mut first = studio.publish("10.0.0.1:1000").unwrap();
+    let viewer = studio.join("a");
+    let mut sound = viewer.subscribe(Rendition::Sound);
+    first.send(studio.sound("old")).unwrap();
+    assert_eq!(hear(&mut sound, 2).await, ["started", "old 1"]);
+    first.send(studio.sound("wait")).unwrap();
+    studio.hanging.recv().unwrap();
+    first.send(studio.sound("late")).unwrap();
+    let mut second = studio.publish("10.0.0.1:1001").unwrap();
+    drop(first);
+    assert_eq!(drain(&mut sound), ["ended", "started"], "at once, whatever the maker does");
+    second.send(studio.tracks()).unwrap();
+    second.send(studio.sound("new")).unwrap();
+    studio.words.send(()).unwrap();
+    assert_eq!(hear(&mut sound, 2).await, ["1 tracks", "new 1"]);
+    drop(second);
+    assert_eq!(hear(&mut sound, 1).await, ["ended"]);
+}
+
+#[test]
+fn a_listener_that_leaves_a_maker_that_hangs_waits_for_nothing() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    let viewer = studio.join("a");
+    let sound = viewer.subscribe(Rendition::Sound);
+    source.send(studio.sound("wait")).unwrap();
+    studio.hanging.recv().unwrap();
+    drop((sound, viewer, source));
+    assert!(studio.hub.streams().is_empty());
+    studio.words.send(()).unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_of_what_makes_sound_costs_one_item() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    source.send(studio.tracks()).unwrap();
+    let viewer = studio.join("a");
+    let mut sound = viewer.subscribe(Rendition::Sound);
+    for text in ["a", "panic", "panic", "b"] {
+        source.send(studio.sound(text)).unwrap();
+    }
+    assert_eq!(hear(&mut sound, 4).await, ["started", "1 tracks", "a 1", "b 1"], "begun anew");
+    assert_eq!(studio.hub.streams()[0].lost_sound_units, 1 + 1 + 1 + 1, "what each maker says, and the panics");
+}
+
+#[tokio::test]
+async fn sound_that_cannot_be_read_is_on_the_board_and_the_picture_is_playable() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    source.send(studio.tracks()).unwrap();
+    let viewer = studio.join("a");
+    let mut sound = viewer.subscribe(Rendition::Sound);
+    let board = || studio.problems.list().iter().map(|problem| problem.code).collect::<Vec<_>>();
+    source.send(studio.sound("unreadable")).unwrap();
+    hear(&mut sound, 3).await;
+    source.send(studio.video("I", true)).unwrap();
+    assert_eq!(board(), ["sound_unreadable"]);
+    assert_eq!(studio.hub.streams()[0].problem, None, "of the picture");
+    source.send(studio.sound("good")).unwrap();
+    hear(&mut sound, 1).await;
+    source.send(studio.video("p", false)).unwrap();
+    assert!(board().is_empty());
+    source.send(studio.sound("unreadable")).unwrap();
+    hear(&mut sound, 1).await;
+    source.send(studio.video("p", false)).unwrap();
+    drop(sound);
+    assert!(board().is_empty(), "nobody tries any more");
+}
+
+#[tokio::test]
+async fn sound_of_other_tracks_takes_no_place_of_that_which_is_heard() {
+    let studio = Studio::new();
+    let mut source = studio.publish("10.0.0.1:1000").unwrap();
+    let track = |id, codec| Track { id: TrackId(id), codec };
+    source.send(MediaItem::Tracks(Arc::new([track(257, Codec::Aac), track(256, Codec::Opus)]))).unwrap();
+    let viewer = studio.join("a");
+    let mut sound = viewer.subscribe(Rendition::Sound);
+    source.send(studio.unit(Codec::Opus, "wait", true)).unwrap();
+    studio.hanging.recv().unwrap();
+    source.send(studio.unit(Codec::Opus, "heard", true)).unwrap();
+    let MediaItem::Unit(unit) = studio.sound("another") else { panic!("a unit") };
+    for _ in 0..100 {
+        let unit = AccessUnit { track: TrackId(257), ..AccessUnit::clone(&unit) };
+        source.send(MediaItem::Unit(Arc::new(unit))).unwrap();
+    }
+    studio.words.send(()).unwrap();
+    assert_eq!(hear(&mut sound, 4).await, ["started", "2 tracks", "wait 1", "heard 2"]);
+    assert_eq!(studio.hub.streams()[0].dropped_units, 0);
 }

@@ -72,6 +72,12 @@ pub struct Track {
     pub codec: Codec,
 }
 
+/// The track that viewers hear, of these of a source: the first of Opus, else the first of AAC.
+pub fn heard<T>(tracks: &[T], codec: fn(&T) -> Codec) -> Option<&T> {
+    let first = |wanted| tracks.iter().find(|track| codec(track) == wanted);
+    first(Codec::Opus).or_else(|| first(Codec::Aac))
+}
+
 /// One picture, or one frame of sound, as it was sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessUnit {
@@ -121,6 +127,11 @@ pub trait Transform: Send {
 
     /// Why nothing can be derived at the moment, if so.
     fn problem(&self) -> Option<TransformProblem>;
+
+    /// Units so far that nothing could be made of, since they were broken.
+    fn lost_units(&self) -> u64 {
+        0
+    }
 }
 
 /// Why a rendition cannot be made, in words for the person who set up the sender.

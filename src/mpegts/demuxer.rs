@@ -184,6 +184,8 @@ struct Inner {
     tables: BTreeMap<u16, Tables>,
     streams: Vec<Stream>,
     delivering: Option<(u16, Map)>,
+    /// Of the last packet.
+    pid: Option<u16>,
     clock: ClockReference,
     out: Out,
 }
@@ -206,6 +208,14 @@ impl Demuxer {
             }
         });
         inner.out.stats.skipped_bytes = sync.skipped();
+    }
+
+    /// What was pushed last ends a datagram that had room for more: the sender has nothing more to send now. Many
+    /// senders do so after each picture, which is learned of each; where a datagram ends means nothing else.
+    pub fn flushed(&mut self) {
+        if self.sync.is_between_packets() {
+            self.inner.flushed();
+        }
     }
 
     /// The transport below lost something here: at most `packets` transport packets of 188 bytes.
@@ -237,10 +247,12 @@ impl Demuxer {
 impl Inner {
     fn packet(&mut self, now: Instant, bytes: &[u8; PACKET]) {
         self.out.stats.packets += 1;
+        self.pid = None;
         let Some(packet) = Packet::parse(bytes) else {
             self.out.stats.transport_errors += 1;
             return;
         };
+        self.pid = Some(packet.pid);
         if let (Some(pcr), Some((_, map))) = (packet.pcr, &self.delivering)
             && map.pcr_pid == packet.pid
             && self.clock.push(pcr, packet.discontinuity)
@@ -331,8 +343,16 @@ impl Inner {
         self.lost(COUNTED + 1);
     }
 
+    fn flushed(&mut self) {
+        let last = self.streams.iter_mut().find(|stream| Some(stream.track.id.0) == self.pid);
+        if let Some(Stream { pes, units, .. }) = last {
+            pes.flushed(units, &mut self.out);
+        }
+    }
+
     /// So many packets are missing, nobody knows of which PID.
     fn lost(&mut self, packets: usize) {
+        self.pid = None;
         for stream in &mut self.streams {
             stream.lost = stream.lost.saturating_add(packets);
             if stream.lost > COUNTED {

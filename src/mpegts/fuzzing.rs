@@ -8,12 +8,15 @@ use crate::media::MediaItem;
 use super::packet::{PACKET, SYNC};
 use super::{Demuxer, Stats};
 
-/// What a demuxer makes of these pieces, without the times.
-fn run<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, Stats) {
+/// What a demuxer makes of these pieces, without the times; `flushed`: each ends what the sender has to send.
+fn run<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>, flushed: bool) -> (Vec<String>, Stats) {
     let mut demuxer = Demuxer::new();
     let mut seen = Vec::new();
     for piece in pieces {
         demuxer.push(now, piece);
+        if flushed {
+            demuxer.flushed();
+        }
         while let Some(item) = demuxer.poll() {
             if let MediaItem::Unit(unit) = &item {
                 assert!(!unit.data.is_empty() && unit.data.len() <= super::LARGEST_UNIT);
@@ -24,12 +27,13 @@ fn run<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>
     (seen, demuxer.stats())
 }
 
-/// Any bytes, cut anyhow, give the same units.
+/// Any bytes, cut anyhow, give the same units; and no end of a datagram makes a unit of nothing.
 pub fn ts(data: &[u8]) {
     let now = Clock::manual().0.now();
-    let whole = run(now, std::iter::once(data));
+    let whole = run(now, std::iter::once(data), false);
     let size = data.first().map_or(1, |&first| usize::from(first) + 1);
-    assert_eq!(run(now, data.chunks(size)), whole);
+    assert_eq!(run(now, data.chunks(size), false), whole);
+    run(now, data.chunks(size * super::packet::PACKET), true);
 }
 
 /// Any bytes as the PES of a track: carried in intact packets of a programme with one of each codec.

@@ -4,7 +4,7 @@
 //! into access units. Does not own: where bytes come from (`srt`), what is inside a unit
 //! (`codec`, asked only for where units begin), who reads them (`hub`).
 //! Flows to: `hub`, as `media::MediaItem`.
-//! Pure: `push(now, bytes)`, then `poll`. Normative: ISO/IEC 13818-1 (ITU-T H.222.0).
+//! Pure: `push(now, bytes)` and `flushed` where a datagram says so, then `poll`. Normative: ISO/IEC 13818-1 (ITU-T H.222.0).
 //!
 //! A unit comes out exactly as it was sent or not at all: whatever was damaged on the way is
 //! left out and counted. PCR is not needed; it is only looked at to count its faults.

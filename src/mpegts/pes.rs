@@ -8,8 +8,17 @@ use super::demuxer::Out;
 /// reason alone, and a picture may go on in the next.
 const NEAR_LIMIT: usize = 65_000;
 
-/// Times in a row that stuffing must have been a PES packet's end before it is taken as one.
-const TRUSTED_AFTER: u32 = 32;
+/// Times in a row that a sign must have been a PES packet's end, and nothing else, before it is taken as one: a quarter
+/// of a second. A source that shows it elsewhere as well hardly looks right that long, and if it does, it costs a picture.
+const TRUSTED_AFTER: u32 = 8;
+/// How many times more it takes after each PES packet that went on: a source that shows it within key frames only is not
+/// believed again before each of them.
+const TRUSTED_LATER: u32 = 32;
+/// It never takes more: nine minutes at 30 pictures a second.
+const TRUSTED_AT_LAST: u32 = 16_384;
+/// How many times as large as any that ended with it a PES packet may be for a sign to be believed. Key frames of one
+/// picture vary by less and do not wait to be the largest so far; from pictures to key frames it is more.
+const LARGER: usize = 2;
 
 /// How the end of a PES packet was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +27,8 @@ pub enum End {
     Length,
     /// The next one began.
     NextStart,
-    /// Its last transport packet was stuffed, and this source stuffs no other.
-    Stuffing,
+    /// This source showed a sign that it shows at no other place.
+    Sign,
 }
 
 /// What a PES header says.
@@ -49,11 +58,13 @@ pub trait Sink {
 enum State {
     /// Nothing is open, until the next start.
     Idle,
+    /// Complete by its length.
+    Done,
     /// The header is not whole yet.
     Header,
     /// `left` is unknown when the length is not set.
     Body { left: Option<usize> },
-    /// Taken as complete because of its stuffing; the next start will say whether it was.
+    /// Taken as complete because of a sign; the next start will say whether it was.
     EndedEarly,
 }
 
@@ -62,20 +73,64 @@ enum State {
 pub struct Pes {
     state: State,
     header: Vec<u8>,
-    early: EarlyEnd,
+    /// Bytes of it so far, the header included.
+    size: usize,
+    /// Its last transport packet is stuffed, and no other.
+    stuffing: Sign,
+    /// The sender's datagram ends short of full, for it has nothing more to send now.
+    flush: Sign,
 }
 
-/// Learns whether a source stuffs the last transport packet of a PES packet and no other.
-#[derive(Debug, Default)]
-struct EarlyEnd {
+/// Learns whether a source shows something at the end of its PES packets and nowhere else.
+#[derive(Debug)]
+struct Sign {
+    /// PES packets in a row that ended with it and showed it nowhere else.
     agreed: u32,
-    stuffed: bool,
+    needed: u32,
+    /// The largest of them: what a source does with pictures is not known of key frames before one was seen.
+    largest: usize,
+    /// The last packet shows it.
+    shown: bool,
+    /// The PES packet went on after it was shown.
+    refuted: bool,
+}
+
+impl Sign {
+    fn new() -> Self {
+        Self { agreed: 0, needed: TRUSTED_AFTER, largest: 0, shown: false, refuted: false }
+    }
+
+    /// Whether a PES packet of this size ends here.
+    fn is_end(&self, size: usize) -> bool {
+        self.shown && self.agreed >= self.needed && size <= self.largest.saturating_mul(LARGER)
+    }
+
+    /// The PES packet has ended, where the sign was last shown if it was.
+    fn confirm(&mut self, size: usize) {
+        if std::mem::take(&mut self.shown) && !self.refuted {
+            self.agreed = self.agreed.saturating_add(1);
+            self.largest = self.largest.max(size);
+        }
+    }
+
+    /// The PES packet goes on.
+    fn refute(&mut self) {
+        if std::mem::take(&mut self.shown) && !std::mem::replace(&mut self.refuted, true) {
+            (self.agreed, self.largest) = (0, 0);
+            self.needed = self.needed.saturating_mul(TRUSTED_LATER).min(TRUSTED_AT_LAST);
+        }
+    }
+
+    /// Another PES packet begins, or what is open cannot become whole.
+    fn forget(&mut self) {
+        (self.shown, self.refuted) = (false, false);
+    }
 }
 
 impl Pes {
     /// Waits for the first start.
     pub fn new() -> Self {
-        Self { state: State::Idle, header: Vec::new(), early: EarlyEnd::default() }
+        Self { state: State::Idle, header: Vec::new(), size: 0, stuffing: Sign::new(), flush: Sign::new() }
     }
 
     /// Takes the payload of the track's next transport packet.
@@ -92,30 +147,48 @@ impl Pes {
             self.next_start(sink, out);
             self.state = State::Header;
             self.header.clear();
+            self.size = payload.len();
             // Stuffing in a first packet says nothing: PCR and flags are stuffed there too.
-            self.early.stuffed = false;
             self.read(payload, now, sink, out);
             return;
         }
-        match self.state {
-            State::Idle => {}
-            State::EndedEarly => {
-                // It went on: what was delivered was cut short, and the rest is of no use.
-                out.stats.early_end_mistakes += 1;
-                self.early = EarlyEnd::default();
-                self.state = State::Idle;
-                sink.broken(out);
+        let is_open = matches!(self.state, State::Header | State::Body { .. });
+        if is_open || self.state == State::EndedEarly {
+            self.stuffing.refute();
+            self.flush.refute();
+        }
+        if is_open {
+            self.size += payload.len();
+            self.stuffing.shown = stuffed;
+            self.read(payload, now, sink, out);
+            match self.state {
+                State::Body { left: None } if self.stuffing.is_end(self.size) => self.complete(End::Sign, sink, out),
+                State::Done => self.stuffing.confirm(self.size),
+                _ => {}
             }
-            State::Header | State::Body { .. } => {
-                if self.early.stuffed {
-                    self.early.agreed = 0;
+        } else if self.state == State::EndedEarly {
+            // It went on: what was delivered was cut short, and the rest is of no use.
+            out.stats.early_end_mistakes += 1;
+            self.state = State::Idle;
+            sink.broken(out);
+        }
+    }
+
+    /// The track's last transport packet was the last of a datagram that had room for more.
+    pub fn flushed(&mut self, sink: &mut impl Sink, out: &mut Out) {
+        match self.state {
+            State::Idle | State::Header | State::Body { left: Some(_) } => {}
+            State::EndedEarly => self.flush.shown = true,
+            State::Body { left: None } => {
+                self.flush.shown = true;
+                if self.flush.is_end(self.size) {
+                    self.complete(End::Sign, sink, out);
                 }
-                self.early.stuffed = stuffed;
-                self.read(payload, now, sink, out);
-                let unbounded = self.state == State::Body { left: None };
-                if unbounded && stuffed && self.early.agreed >= TRUSTED_AFTER {
-                    self.complete(End::Stuffing, sink, out);
-                }
+            }
+            State::Done => {
+                self.flush.shown = true;
+                self.flush.confirm(self.size);
+                self.state = State::Idle;
             }
         }
     }
@@ -126,28 +199,36 @@ impl Pes {
             sink.broken(out);
         }
         self.state = State::Idle;
-        self.early.stuffed = false;
+        self.forget_signs();
+    }
+
+    fn forget_signs(&mut self) {
+        self.stuffing.forget();
+        self.flush.forget();
     }
 
     fn next_start(&mut self, sink: &mut impl Sink, out: &mut Out) {
-        if self.early.stuffed && matches!(self.state, State::Body { left: None } | State::EndedEarly) {
-            self.early.agreed = self.early.agreed.saturating_add(1);
+        if matches!(self.state, State::Body { left: None } | State::EndedEarly) {
+            self.stuffing.confirm(self.size);
+            self.flush.confirm(self.size);
         }
+        self.forget_signs();
         match self.state {
             State::Body { left: None } => self.complete(End::NextStart, sink, out),
             State::Body { left: Some(_) } | State::Header => sink.broken(out),
-            State::Idle | State::EndedEarly => {}
+            State::Idle | State::Done | State::EndedEarly => {}
         }
     }
 
     /// The one place where a PES packet is declared complete.
     fn complete(&mut self, end: End, sink: &mut impl Sink, out: &mut Out) {
         self.state = match end {
-            End::Stuffing => {
+            End::Sign => {
                 out.stats.early_ends += 1;
                 State::EndedEarly
             }
-            End::Length | End::NextStart => State::Idle,
+            End::Length => State::Done,
+            End::NextStart => State::Idle,
         };
         sink.end(out);
     }

@@ -195,7 +195,10 @@ fn codec_of(stream_type: u8, descriptors: &[u8]) -> Result<Codec, String> {
         (0x1b, _) => return Ok(Codec::H264),
         (0x24, _) => return Ok(Codec::H265),
         (0x0f, _) => return Ok(Codec::Aac),
-        (0x06, Some(b"Opus")) => return Ok(Codec::Opus),
+        (0x06, Some(b"Opus")) => match opus_channels(descriptors) {
+            Some(1 | 2) | None => return Ok(Codec::Opus),
+            Some(_) => "Opus with channels other than mono or stereo; set the encoder to stereo",
+        },
         (0x01 | 0x02, _) => "MPEG-2 video; set the encoder to H.264",
         (0x10, _) => "MPEG-4 Part 2 video; set the encoder to H.264",
         (0x33, _) => "H.266 video; set the encoder to H.264",
@@ -214,13 +217,25 @@ fn codec_of(stream_type: u8, descriptors: &[u8]) -> Result<Codec, String> {
 }
 
 /// `format_identifier` of the registration descriptor (§2.6.8).
-fn registration(mut descriptors: &[u8]) -> Option<&[u8; 4]> {
-    while let Some((&[tag, length], rest)) = descriptors.split_first_chunk::<2>() {
+fn registration(descriptors: &[u8]) -> Option<&[u8; 4]> {
+    each(descriptors).find(|(tag, _)| *tag == 0x05)?.1.first_chunk()
+}
+
+/// `channel_config_code` of the Opus extension descriptor ("Encapsulation of Opus in MPEG-2 TS", extension tag 0x80):
+/// 1 is mono, 2 stereo, all others have streams or a mapping of channels that one decoder does not read.
+fn opus_channels(descriptors: &[u8]) -> Option<u8> {
+    each(descriptors).find_map(|descriptor| match descriptor {
+        (0x7f, &[0x80, channels, ..]) => Some(channels),
+        _ => None,
+    })
+}
+
+/// Tags and bodies of descriptors, up to one that is cut off.
+fn each(mut descriptors: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[tag, length], rest) = descriptors.split_first_chunk::<2>()?;
         let (body, after) = rest.split_at_checked(usize::from(length))?;
-        if tag == 0x05 {
-            return body.first_chunk::<4>();
-        }
         descriptors = after;
-    }
-    None
+        Some((tag, body))
+    })
 }

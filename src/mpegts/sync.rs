@@ -50,6 +50,11 @@ impl Sync {
         }
     }
 
+    /// Whether all that was pushed is whole packets.
+    pub fn is_between_packets(&self) -> bool {
+        self.locked && self.carry.is_empty()
+    }
+
     /// Bytes passed over so far.
     pub fn skipped(&self) -> u64 {
         self.skipped

@@ -18,6 +18,9 @@ use super::{Event, LARGEST_UNIT};
 
 /// PES packets in a row that must have begun with a picture.
 const TRUSTED_AFTER: u32 = 8;
+/// How many times more it takes after one that did not, and at most.
+const TRUSTED_LATER: u32 = 8;
+const TRUSTED_AT_LAST: u32 = 4_096;
 
 /// Bytes of a slice that are enough to see whether a picture begins.
 const ENOUGH: usize = 64;
@@ -43,6 +46,7 @@ pub struct VideoUnits {
     pes: PesState,
     /// PES packets in a row that began with a picture.
     agreed: u32,
+    needed: u32,
     /// The last unit was delivered at the end of a PES packet, before the next was seen to begin.
     closed_on_trust: bool,
     /// After damage a unit begins only in a PES packet with a timestamp.
@@ -56,6 +60,8 @@ struct PesState {
     begin: usize,
     stamp: Option<Stamp>,
     near_limit: bool,
+    /// The one before was as long as can be, so that this one may go on with its picture.
+    continues: bool,
     any: bool,
     first_nal_seen: bool,
     units: i64,
@@ -76,6 +82,7 @@ impl VideoUnits {
             stamp: None,
             pes: PesState::default(),
             agreed: 0,
+            needed: TRUSTED_AFTER,
             closed_on_trust: false,
             after_gap: true,
             last: None,
@@ -142,7 +149,11 @@ impl VideoUnits {
 
     /// A PES packet went on with the picture before it.
     fn distrust(&mut self, out: &mut Out) {
+        if self.pes.continues {
+            return;
+        }
         self.agreed = 0;
+        self.needed = self.needed.saturating_mul(TRUSTED_LATER).min(TRUSTED_AT_LAST);
         if std::mem::take(&mut self.closed_on_trust) {
             out.stats.early_end_mistakes += 1;
         }
@@ -208,6 +219,7 @@ impl Sink for VideoUnits {
             begin: self.buffer.len(),
             stamp,
             near_limit: start.near_limit,
+            continues: self.pes.near_limit && self.open,
             any: false,
             first_nal_seen: false,
             units: 0,
@@ -233,7 +245,7 @@ impl Sink for VideoUnits {
         if self.pes.any && !self.pes.first_nal_seen {
             self.distrust(out);
         }
-        let trusted = self.agreed >= TRUSTED_AFTER && !self.pes.near_limit;
+        let trusted = self.agreed >= self.needed && !self.pes.near_limit;
         if trusted && self.open && self.scanner.has_picture() {
             self.deliver(self.buffer.len(), self.scanner.random_access(), true, out);
             self.cut(self.buffer.len());

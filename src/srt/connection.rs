@@ -28,6 +28,7 @@ use srt_protocol::packet::{
 };
 use srt_protocol::protocol::handshake::Handshake;
 
+use super::gaps::GapFigures;
 use super::keys::StreamKeys;
 use super::reassembly::{Place, Reassembly};
 use super::screen::{Body, Data, Keys};
@@ -267,6 +268,11 @@ impl Connection {
         Counters { lost_packets: self.reassembly.lost, dropped_packets: self.reassembly.dropped, ..self.counters }
     }
 
+    /// How long gaps made packets wait.
+    pub fn gaps(&self) -> GapFigures {
+        self.reassembly.gaps.figures()
+    }
+
     fn end(&mut self, now: Instant, why: Ended) {
         if self.ended.is_none() {
             self.ended = Some(why);
@@ -355,7 +361,7 @@ impl Connection {
 
     fn give_up(&mut self, now: Instant, at: i64) {
         self.feed_data(now, at, Bytes::new(), true);
-        self.reassembly.give_up(at, &mut self.released);
+        self.reassembly.give_up(now, at, &mut self.released);
     }
 
     /// Tells the acknowledging half about a packet.

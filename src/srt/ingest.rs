@@ -11,7 +11,7 @@ use crate::mpegts::{Demuxer, Event};
 
 /// Takes what one source sends.
 pub trait Sink: Send {
-    /// Takes the next bytes of the stream, in order.
+    /// Takes the next bytes of the stream, in order: the payload of one packet.
     ///
     /// # Errors
     /// When another source has taken the stream over.
@@ -39,7 +39,7 @@ const TRANSPORT_PACKETS: usize = LONGEST_PAYLOAD.div_ceil(188);
 impl Sinks for Hub {
     fn open(&self, request: PublishRequest) -> Result<Box<dyn Sink>, PublishError> {
         let publisher = self.publish(request)?;
-        Ok(Box::new(Transport { demuxer: Demuxer::new(), publisher }))
+        Ok(Box::new(Transport { demuxer: Demuxer::new(), publisher, longest: 0 }))
     }
 }
 
@@ -47,11 +47,17 @@ impl Sinks for Hub {
 struct Transport {
     demuxer: Demuxer,
     publisher: Publisher,
+    /// The longest payload so far: one that is shorter had room for more.
+    longest: usize,
 }
 
 impl Sink for Transport {
     fn push(&mut self, now: Instant, payload: &[u8]) -> Result<(), Superseded> {
         self.demuxer.push(now, payload);
+        if payload.len() < self.longest {
+            self.demuxer.flushed();
+        }
+        self.longest = self.longest.max(payload.len());
         while let Some(item) = self.demuxer.poll() {
             self.publisher.send(item)?;
         }

@@ -75,6 +75,7 @@ impl Link {
             packets = counters.received_packets,
             lost = counters.lost_packets,
             dropped = counters.dropped_packets,
+            gaps = self.connection.gaps().count,
             undecryptable = counters.undecryptable_packets,
             refused = self.refused,
             "SRT source gone: {over}"
@@ -143,6 +144,7 @@ impl Link {
 
     fn report(&self) {
         let (agreement, counters) = (self.connection.agreement(), self.connection.counters());
+        let gaps = self.connection.gaps();
         self.sink.report(TransportStats {
             rtt: counters.rtt,
             negotiated_latency: agreement.latency,
@@ -151,6 +153,11 @@ impl Link {
             lost_packets: counters.lost_packets,
             dropped_packets: counters.dropped_packets,
             retransmitted_packets: counters.retransmitted_packets,
+            gaps: gaps.count,
+            gap_wait_mean: gaps.mean,
+            gap_wait_p50: gaps.p50,
+            gap_wait_p99: gaps.p99,
+            gap_wait_longest: gaps.longest,
             encrypted: agreement.keys.is_some(),
         });
     }

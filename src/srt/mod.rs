@@ -13,6 +13,7 @@ mod calling;
 mod connection;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gaps;
 mod handshake;
 mod ingest;
 mod keys;

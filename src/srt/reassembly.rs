@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::gaps::Gaps;
 use super::screen::SEQUENCE_MASK;
 
 /// How long the fastest packet is remembered when the peer's clock is compared with ours: long
@@ -57,6 +58,8 @@ pub struct Reassembly {
     pub lost: u64,
     /// Packets given up.
     pub dropped: u64,
+    /// How long gaps made others wait.
+    pub gaps: Gaps,
 }
 
 /// A packet behind a gap.
@@ -64,6 +67,8 @@ pub struct Reassembly {
 struct Waiting {
     /// When it is due; `None` for one that will never come, which keeps nothing waiting.
     due: Option<Instant>,
+    /// When it came, if it was ahead of all others then: what comes later fills a gap and shows none.
+    ahead: Option<Instant>,
     payload: Option<Bytes>,
 }
 
@@ -82,6 +87,7 @@ impl Reassembly {
             clock: PeerClock::new(now),
             lost: 0,
             dropped: 0,
+            gaps: Gaps::default(),
         }
     }
 
@@ -126,6 +132,7 @@ impl Reassembly {
         released: &mut Vec<Option<Bytes>>,
     ) {
         let due = self.clock.due(now, timestamp_us, self.latency);
+        let ahead = (at >= self.seen).then_some(now);
         if at >= self.seen {
             self.lost = self.lost.saturating_add((at - self.seen).unsigned_abs());
             self.seen = at + 1;
@@ -133,11 +140,11 @@ impl Reassembly {
         if at == self.next {
             self.next += 1;
             released.push(payload);
-            self.release(released);
+            self.release(now, released);
         } else {
             self.bytes += payload.as_ref().map_or(0, Bytes::len);
             self.due.insert((due, at));
-            self.waiting.insert(at, Waiting { due: Some(due), payload });
+            self.waiting.insert(at, Waiting { due: Some(due), ahead, payload });
         }
     }
 
@@ -168,7 +175,7 @@ impl Reassembly {
     }
 
     /// Gives up one packet: whatever comes of it later is ignored.
-    pub fn give_up(&mut self, at: i64, released: &mut Vec<Option<Bytes>>) {
+    pub fn give_up(&mut self, now: Instant, at: i64, released: &mut Vec<Option<Bytes>>) {
         if at < self.next || self.waiting.contains_key(&at) {
             return;
         }
@@ -180,20 +187,27 @@ impl Reassembly {
         if at == self.next {
             self.next += 1;
             released.push(None);
-            self.release(released);
+            self.release(now, released);
         } else {
-            self.waiting.insert(at, Waiting { due: None, payload: None });
+            self.waiting.insert(at, Waiting { due: None, ahead: None, payload: None });
         }
     }
 
-    fn release(&mut self, released: &mut Vec<Option<Bytes>>) {
-        while let Some(Waiting { due, payload }) = self.waiting.remove(&self.next) {
+    /// Lets go what follows without a gap. The gap that ends here held up the first packet that came ahead of it; where
+    /// none did, the gap goes on behind.
+    fn release(&mut self, now: Instant, released: &mut Vec<Option<Bytes>>) {
+        let mut first: Option<Instant> = None;
+        while let Some(Waiting { due, ahead, payload }) = self.waiting.remove(&self.next) {
             if let Some(due) = due {
                 self.due.remove(&(due, self.next));
             }
+            first = first.or(ahead);
             self.bytes -= payload.as_ref().map_or(0, Bytes::len);
             self.next += 1;
             released.push(payload);
+        }
+        if let Some(first) = first {
+            self.gaps.ended(now.saturating_duration_since(first));
         }
     }
 }
@@ -285,6 +299,40 @@ mod tests {
     }
 
     #[test]
+    fn each_gap_is_counted_with_the_time_it_held_up_the_first_packet_behind_it() {
+        let now = Clock::manual().0.now();
+        let mut r = Reassembly::new(now, 0, LATENCY, 100);
+        // 1 and 4 are missing; 3 overtakes 2.
+        for (at, sequence) in [(0, 0), (2, 3), (3, 2), (8, 6), (9, 5)] {
+            insert(&mut r, now + ms(at), sequence, 0);
+        }
+        assert_eq!(r.gaps.figures().count, 0, "none has ended");
+        assert_eq!(insert(&mut r, now + ms(22), 1, 0), [1, 2, 3]);
+        assert_eq!((r.gaps.figures().count, r.gaps.figures().longest), (1, ms(20)));
+        assert_eq!(insert(&mut r, now + ms(38), 4, 0), [4, 5, 6]);
+        let figures = r.gaps.figures();
+        assert_eq!((figures.count, figures.longest, figures.mean), (2, ms(30), ms(25)));
+        insert(&mut r, now + ms(39), 7, 0);
+        assert_eq!(r.gaps.figures().count, 2, "in order");
+    }
+
+    #[test]
+    fn a_gap_is_counted_once_in_whatever_order_it_is_filled() {
+        let now = Clock::manual().0.now();
+        for order in [[1, 2, 3], [2, 1, 3], [3, 2, 1], [3, 1, 2], [1, 3, 2], [2, 3, 1]] {
+            let mut r = Reassembly::new(now, 0, LATENCY, 100);
+            for (at, sequence) in [(0, 0), (2, 4), (3, 5)] {
+                insert(&mut r, now + ms(at), sequence, 0);
+            }
+            for (at, sequence) in [20, 21, 22].into_iter().zip(order) {
+                insert(&mut r, now + ms(at), sequence, 0);
+            }
+            let figures = r.gaps.figures();
+            assert_eq!((r.next(), figures.count, figures.longest), (6, 1, ms(20)), "{order:?}");
+        }
+    }
+
+    #[test]
     fn a_gap_is_given_up_at_the_delivery_time_of_what_is_behind_it() {
         let now = Clock::manual().0.now();
         let mut r = Reassembly::new(now, 0, LATENCY, 100);
@@ -295,8 +343,9 @@ mod tests {
         assert_eq!(r.overdue(now + ms(129)), None);
         assert_eq!(r.overdue(now + ms(130)), Some(2));
         let mut released = Vec::new();
-        r.give_up(1, &mut released);
+        r.give_up(now + ms(130), 1, &mut released);
         assert_eq!(released, [None, payload(2)]);
+        assert_eq!(r.gaps.figures().longest, ms(105));
         assert_eq!((r.dropped, r.gives_up_at()), (1, None));
         assert_eq!(insert(&mut r, now + ms(140), 1, 5), [0; 0]);
     }
@@ -335,10 +384,10 @@ mod tests {
         let mut r = Reassembly::new(now, 0, LATENCY, 100);
         insert(&mut r, now, 5, 0);
         let mut released = Vec::new();
-        r.give_up(3, &mut released);
+        r.give_up(now, 3, &mut released);
         assert_eq!((released.len(), r.gives_up_at()), (0, Some(now + LATENCY)));
         // Behind what waits, and behind nothing.
-        r.give_up(9, &mut released);
+        r.give_up(now, 9, &mut released);
         assert_eq!(r.gives_up_at(), Some(now + LATENCY));
         assert_eq!(r.overdue(now + LATENCY), Some(5));
     }
@@ -356,8 +405,8 @@ mod tests {
         }
         r.insert(now, 2 + most, 0, Some(long.clone()), &mut released);
         assert_eq!(r.overfull(), Some(2));
-        r.give_up(0, &mut released);
-        r.give_up(1, &mut released);
+        r.give_up(now, 0, &mut released);
+        r.give_up(now, 1, &mut released);
         assert_eq!((r.overfull(), r.bytes, r.due.len()), (None, 0, 0));
         assert_eq!(released.iter().flatten().count() as i64, most + 1);
     }

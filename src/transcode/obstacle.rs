@@ -5,7 +5,7 @@ use crate::media::{Codec, TransformProblem};
 
 /// Why no browser could begin to show a programme of such tracks, as far as their descriptions tell.
 pub fn obstacle(tracks: &[&Description]) -> Option<TransformProblem> {
-    let picture = super::picture_of(tracks, |track| track.codec)?;
+    let picture = super::picture::of(tracks, |track| track.codec)?;
     match picture.codec {
         Codec::H265 => Some(h265()),
         Codec::H264 if picture.has_b_frames => Some(b_frames()),

@@ -2,7 +2,7 @@
 
 //! A listener on a free port with sinks that keep what they get, and peers to call it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -327,7 +327,7 @@ pub fn hub() -> (Hub, tokio::sync::broadcast::Receiver<Event>) {
         Clock::system(),
         Access::open(),
         Problems::default(),
-        returnfeed::hub::BrowserRendition { make: || Box::new(Nothing), obstacle: |_| None },
+        returnfeed::hub::Renditions::new(|| Box::new(Nothing), || Box::new(Nothing)),
     );
     let events = hub.events();
     (hub, events)
@@ -358,6 +358,11 @@ pub struct Proxy {
 impl Proxy {
     /// Loses so many of a hundred datagrams, both ways.
     pub async fn start(to: SocketAddr, percent: u64, seed: u64) -> Self {
+        Self::start_slow(to, percent, seed, Duration::ZERO).await
+    }
+
+    /// Loses so many of a hundred datagrams, and holds each up for so long, both ways.
+    pub async fn start_slow(to: SocketAddr, percent: u64, seed: u64, delay: Duration) -> Self {
         let (near, far) =
             (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let port = near.local_addr().unwrap().port();
@@ -366,22 +371,33 @@ impl Proxy {
         let task = tokio::spawn(async move {
             let (mut peer, mut chance) = (None, seed);
             let (mut up, mut down) = ([0; 2048], [0; 2048]);
+            let mut held: VecDeque<(Instant, bool, Vec<u8>)> = VecDeque::new();
             loop {
                 chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let lost = (chance >> 33) % 100 < percent;
+                let first = held.front().map_or_else(now, |(due, _, _)| *due);
                 tokio::select! {
+                    biased;
+                    () = tokio::time::sleep_until(first.into()), if !held.is_empty() => {
+                        let Some((_, upwards, datagram)) = held.pop_front() else { continue };
+                        let _ = match (upwards, peer) {
+                            (true, _) => far.send_to(&datagram, to).await,
+                            (false, Some(peer)) => near.send_to(&datagram, peer).await,
+                            (false, None) => Ok(0),
+                        };
+                    }
                     Ok((length, from)) = near.recv_from(&mut up) => {
                         peer = Some(from);
                         if !lost {
                             if up[0] & 0x80 == 0 {
-                                log.lock().unwrap().push(now());
+                                log.lock().unwrap().push(now() + delay);
                             }
-                            let _ = far.send_to(&up[..length], to).await;
+                            held.push_back((now() + delay, true, up[..length].to_vec()));
                         }
                     }
                     Ok((length, _)) = far.recv_from(&mut down) => {
-                        if let Some(peer) = peer.filter(|_| !lost) {
-                            let _ = near.send_to(&down[..length], peer).await;
+                        if !lost {
+                            held.push_back((now() + delay, false, down[..length].to_vec()));
                         }
                     }
                 }

@@ -7,7 +7,7 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Offered;
 
 use super::*;
 use crate::access::Access;
-use crate::hub::{BrowserRendition, Hub, JoinRequest, PublishRequest, Publisher};
+use crate::hub::{Hub, JoinRequest, PublishRequest, Publisher, Renditions};
 use crate::media::{AccessUnit, Codec, MediaItem, Timestamp90k, Track, TrackId, Transform, TransformProblem};
 use crate::problems::Problems;
 use crate::webrtc::rtcp::{self, Feedback};
@@ -45,8 +45,8 @@ struct TestBox {
 impl TestBox {
     fn start(listen: &str, max_viewers: usize) -> Self {
         let clock = Clock::system();
-        let rendition = BrowserRendition { make: || Box::new(AsItIs), obstacle: |_| None };
-        let hub = Hub::new(clock.clone(), Access::open(), Problems::default(), rendition);
+        let renditions = Renditions::new(|| Box::new(AsItIs), || Box::new(AsItIs));
+        let hub = Hub::new(clock.clone(), Access::open(), Problems::default(), renditions);
         let (handle, server) = Server::bind(config(listen.parse().unwrap(), max_viewers), clock.clone()).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.run(stop.clone()));

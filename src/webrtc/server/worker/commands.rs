@@ -47,7 +47,7 @@ impl Worker {
             return;
         }
         if !self.streams.contains_key(&name) {
-            let mut subscription = Box::new(viewer.subscribe(Rendition::Browser));
+            let mut subscription = Box::new(viewer.subscribe(Rendition::Picture));
             self.next += 1;
             let generation = self.next;
             let mut fanout = Fanout::new(random());
