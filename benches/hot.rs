@@ -6,7 +6,12 @@ mod support;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use returnfeed::media::{AccessUnit, MediaItem};
 use returnfeed::mpegts::Demuxer;
+use returnfeed::transcode::SoundConfig;
+use returnfeed::webrtc::history::History;
+use returnfeed::webrtc::ice::Path;
 use returnfeed::webrtc::packetizer::Packetizer;
+use returnfeed::webrtc::sdp::NegotiatedVideo;
+use returnfeed::webrtc::sending::{Batch, Pacing, Sending, SendingParts, Sources};
 use returnfeed::webrtc::srtp::{Keys, Outbound, Profile};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -61,6 +66,23 @@ fn picture(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Seconds of CPU for 2 s of sound: what one listener or more cost a core.
+fn sound(criterion: &mut Criterion) {
+    let items = items(&feed());
+    let make = || returnfeed::transcode::sound(SoundConfig { bitrate_bps: 128_000 });
+    criterion.bench_function("transcode/sound of 2 s, AAC 48 kHz stereo to Opus", |bencher| {
+        bencher.iter_batched(
+            make,
+            |mut transform| {
+                for item in &items {
+                    black_box(transform.push(item));
+                }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 /// The access units of the video, as browsers get them.
 fn browser_units() -> Vec<Arc<AccessUnit>> {
     let mut transform = returnfeed::transcode::picture();
@@ -95,7 +117,7 @@ fn protect(criterion: &mut Criterion) {
         ("protect 1200 bytes, AES-CM with SHA-1", Profile::Aes128CmSha1_80, 14),
     ] {
         let keys = Keys::new(profile, &[7; 16], &vec![9; salt]).expect("the salt has the profile's length");
-        let mut outbound = Outbound::new(&keys);
+        let (outbound, _) = Outbound::new(&keys).split();
         let mut packet = vec![0x80; 1200 + outbound.rtp_overhead()];
         let mut index = 0;
         group.bench_function(name, |bencher| {
@@ -108,9 +130,44 @@ fn protect(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// One picture to one viewer, per packet: numbered, stamped, copied and protected, as far as the system call.
+fn fill(criterion: &mut Criterion) {
+    let now = now();
+    let mut unit = vec![0, 0, 1, 0x65];
+    unit.resize(60_000, 7);
+    let frame = Packetizer::default().h264(&unit, true, 0, now).map(Arc::new).expect("a unit that is not empty");
+    let (mut history, mut batch) = (History::default(), Batch::default());
+    history.push(frame.clone());
+    let mut group = criterion.benchmark_group("webrtc");
+    group.throughput(Throughput::Elements(frame.packets() as u64));
+    for (name, profile, salt) in [
+        ("fill a picture's packets, AES-GCM", Profile::AeadAes128Gcm, 12),
+        ("fill a picture's packets, AES-CM with SHA-1", Profile::Aes128CmSha1_80, 14),
+    ] {
+        let keys = Keys::new(profile, &[7; 16], &vec![9; salt]).expect("the salt has the profile's length");
+        let mut sending = Sending::new(SendingParts {
+            video: Sources { ssrc: 1, rtx_ssrc: 2, first_sequence: 0 },
+            negotiated: NegotiatedVideo { payload_type: 96, rtx_payload_type: Some(97), playout_delay: Some(5) },
+            sound: None,
+            srtp: Outbound::new(&keys).split().0,
+            path: Path { local: [127, 0, 0, 1].into(), peer: ([127, 0, 0, 1], 9).into() },
+            pacing: Pacing { live_bps: None, join_bps: 100_000_000 },
+        });
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                sending.offer(now, &frame);
+                while sending.fill(now, &history, &mut batch).is_some() {
+                    sending.sent(now, black_box(&batch));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = hot;
     config = Criterion::default().warm_up_time(std::time::Duration::from_secs(1)).measurement_time(std::time::Duration::from_secs(3)).sample_size(20);
-    targets = demux, picture, packetise, protect
+    targets = demux, picture, sound, packetise, protect, fill
 }
 criterion_main!(hot);

@@ -108,9 +108,10 @@ impl App {
     async fn start(settings: Settings, store: Option<Store>) -> Result<Self, Failure> {
         let clock = Clock::system();
         let (problems, access) = (Problems::default(), Access::open());
+        let sound = convert::sound(&settings);
         let renditions = Renditions {
             picture: Arc::new(transcode::picture),
-            sound: Arc::new(|| transcode::sound(transcode::SoundConfig { bitrate_bps: 128_000 })),
+            sound: Arc::new(move || transcode::sound(sound)),
             obstacle: transcode::obstacle,
         };
         let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), renditions);

@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "media",
     "mpegts",
     "transcode",
+    "webrtc/batch",
     "webrtc/contained",
     "webrtc/dtls",
     "webrtc/fanout",
@@ -44,7 +45,9 @@ const PURE: &[&str] = &[
     "webrtc/rtp",
     "webrtc/sdp",
     "webrtc/sender",
+    "webrtc/sending",
     "webrtc/session",
+    "webrtc/sound",
     "webrtc/srtp",
 ];
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Listening;
 use crate::media::StreamName;
 use crate::settings::{self, Overlays, Passphrase, Settings, VmixHost};
-use crate::{http, srt, tally, webrtc};
+use crate::{http, srt, tally, transcode, webrtc};
 
 /// `current` is asked for the passphrase of every new source, so that new settings need no restart.
 pub(super) fn srt_listener(settings: &Settings, current: &Arc<RwLock<Settings>>) -> srt::ListenerConfig {
@@ -30,7 +30,21 @@ pub(super) fn webrtc(settings: &Settings) -> webrtc::Config {
         public_addresses: settings.webrtc.public_addresses.clone(),
         local_addresses: crate::system::local_addresses,
         max_viewers: settings.webrtc.max_viewers,
+        threads: settings.webrtc.threads,
+        pacing: webrtc::Pacing {
+            live_bps: Some(bits(settings.webrtc.pace_mbps)).filter(|rate| *rate > 0),
+            join_bps: bits(settings.webrtc.join_mbps),
+        },
+        lip_sync: settings.sound.lip_sync,
     }
+}
+
+fn bits(mbps: u32) -> u64 {
+    u64::from(mbps) * 1_000_000
+}
+
+pub(super) fn sound(settings: &Settings) -> transcode::SoundConfig {
+    transcode::SoundConfig { bitrate_bps: settings.sound.bitrate_kbps * 1_000 }
 }
 
 pub(super) fn vmix(settings: &Settings) -> tally::VmixConfig {

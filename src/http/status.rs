@@ -56,6 +56,7 @@ struct StreamReport {
     viewers: usize,
     video_frames: u64,
     dropped_units: u64,
+    lost_sound_units: u64,
 }
 
 impl StreamReport {
@@ -69,6 +70,7 @@ impl StreamReport {
             viewers: status.viewers,
             video_frames: status.video_units,
             dropped_units: status.dropped_units,
+            lost_sound_units: status.lost_sound_units,
         }
     }
 }
@@ -103,19 +105,29 @@ struct TransportReport {
     lost_packets: u64,
     dropped_packets: u64,
     retransmitted_packets: u64,
+    gaps: u64,
+    gap_wait_mean_ms: f64,
+    gap_wait_p50_ms: f64,
+    gap_wait_p99_ms: f64,
+    gap_wait_max_ms: f64,
     encrypted: bool,
 }
 
 impl From<&TransportStats> for TransportReport {
     fn from(stats: &TransportStats) -> Self {
         Self {
-            rtt_ms: stats.rtt.as_secs_f64() * 1000.0,
+            rtt_ms: ms(stats.rtt),
             negotiated_latency_ms: u64::try_from(stats.negotiated_latency.as_millis()).unwrap_or(u64::MAX),
             received_packets: stats.received_packets,
             received_bytes: stats.received_bytes,
             lost_packets: stats.lost_packets,
             dropped_packets: stats.dropped_packets,
             retransmitted_packets: stats.retransmitted_packets,
+            gaps: stats.gaps,
+            gap_wait_mean_ms: ms(stats.gap_wait_mean),
+            gap_wait_p50_ms: ms(stats.gap_wait_p50),
+            gap_wait_p99_ms: ms(stats.gap_wait_p99),
+            gap_wait_max_ms: ms(stats.gap_wait_longest),
             encrypted: stats.encrypted,
         }
     }
@@ -151,7 +163,13 @@ struct SessionReport {
     dropped_pictures: u64,
     picture_losses: u64,
     rtt_ms: Option<f64>,
+    jitter_ms: Option<f64>,
+    delay_ms: Option<f64>,
     loss: f32,
+    sound: bool,
+    sound_packets: u64,
+    sound_bytes: u64,
+    sound_loss: f32,
     malformed_datagrams: u64,
 }
 
@@ -168,9 +186,19 @@ impl SessionReport {
             retransmitted_packets: session.counts.retransmitted,
             dropped_pictures: session.counts.dropped_units,
             picture_losses: session.picture_losses,
-            rtt_ms: session.round_trip.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            rtt_ms: session.round_trip.map(ms),
+            jitter_ms: session.jitter.map(ms),
+            delay_ms: session.delay.map(ms),
             loss: session.loss,
+            sound: session.sound,
+            sound_packets: session.sound_counts.packets,
+            sound_bytes: session.sound_counts.bytes,
+            sound_loss: session.sound_loss,
             malformed_datagrams: session.malformed,
         }
     }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }

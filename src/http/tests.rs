@@ -7,7 +7,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::hub::{PublishRequest, Renditions};
-use crate::media::{MediaItem, StreamName, Transform, TransformProblem};
+use crate::media::{Codec, MediaItem, StreamName, Track, TrackId, Transform, TransformProblem};
 
 struct Nothing;
 
@@ -39,6 +39,9 @@ impl Bench {
             public_addresses: Vec::new(),
             local_addresses: Vec::new,
             max_viewers: 2,
+            threads: 1,
+            pacing: webrtc::Pacing { live_bps: None, join_bps: 100_000_000 },
+            lip_sync: false,
         };
         let (sessions, _) = webrtc::Server::bind(config, clock.clone()).unwrap();
         let (_tally, tally) = watch::channel(Arc::new(tally::Snapshot::default()));
@@ -153,6 +156,29 @@ async fn whep_answers_each_mistake_with_its_own_status() {
 }
 
 #[tokio::test]
+async fn a_wish_for_lip_sync_is_yes_no_or_left_out() {
+    let bench = Bench::new();
+    let from = SocketAddr::from(([10, 0, 0, 1], 1000));
+    let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" };
+    let _source = bench.handles.hub.publish(request).unwrap();
+    for (query, code) in [
+        ("lip_sync=0", "bad_offer"),
+        ("lip_sync=1", "bad_offer"),
+        ("lips=2", "bad_offer"),
+        ("lip_sync", "bad_lip_sync"),
+        ("lip_sync=", "bad_lip_sync"),
+        ("lip_sync=true", "bad_lip_sync"),
+        ("lip_sync=01", "bad_lip_sync"),
+        ("lip_sync=1&lip_sync=1", "bad_lip_sync"),
+    ] {
+        for path in ["/pgm/whep?", "/rtc/v1/whep/?app=live&stream=pgm&"] {
+            let answer = bench.offer(&format!("{path}{query}"), "this is no SDP").await;
+            assert_eq!((answer.status(), answer.code()), (400, code.into()), "{path}{query}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn whep_says_what_may_be_sent_where() {
     let bench = Bench::new();
     let options = bench.ask(Method::OPTIONS, "/pgm/whep", &[], Body::empty()).await;
@@ -200,9 +226,14 @@ fn instants_before_and_after_the_start_stand_on_one_clock() {
 }
 
 #[test]
-fn a_page_may_say_two_things_and_no_more() {
+fn a_page_may_say_three_things_and_no_more() {
     assert_eq!(ws::parse(r#"{"type":"ping","id":7}"#), Some(wire::FromPage::Ping { id: 7 }));
-    assert_eq!(ws::parse(r#"{"type":"watch","stream":"pgm"}"#), Some(wire::FromPage::Watch { stream: "pgm".into() }));
+    let watch =
+        |session: Option<&str>| wire::FromPage::Watch { stream: "pgm".into(), session: session.map(Into::into) };
+    assert_eq!(ws::parse(r#"{"type":"watch","stream":"pgm"}"#), Some(watch(None)));
+    assert_eq!(ws::parse(r#"{"type":"watch","stream":"pgm","session":"0af9"}"#), Some(watch(Some("0af9"))));
+    assert_eq!(ws::parse(r#"{"type":"delay","ms":31}"#), Some(wire::FromPage::Delay { ms: 31 }));
+    let long = format!(r#"{{"type":"watch","stream":"pgm","session":"{}"}}"#, "a".repeat(65));
     for text in [
         "",
         "{}",
@@ -210,9 +241,42 @@ fn a_page_may_say_two_things_and_no_more() {
         r#"{"type":"ping"}"#,
         r#"{"type":"ping","id":-1}"#,
         r#"{"type":"ping","id":1,"x":1}"#,
+        r#"{"type":"watch","session":"0af9"}"#,
+        r#"{"type":"watch","stream":"pgm","session":""}"#,
+        r#"{"type":"watch","stream":"pgm","session":"../whep"}"#,
+        r#"{"type":"watch","stream":"pgm","session":7}"#,
+        r#"{"type":"delay"}"#,
+        r#"{"type":"delay","ms":-1}"#,
+        r#"{"type":"delay","ms":60001}"#,
+        r#"{"type":"delay","ms":1e99}"#,
+        r#"{"type":"delay","ms":"31"}"#,
+        r#"{"type":"delay","ms":31,"session":"0af9"}"#,
+        r#"{"type":"edge","rtp":1}"#,
+        &long,
     ] {
         assert_eq!(ws::parse(text), None, "{text}");
     }
+}
+
+#[test]
+fn an_edge_names_its_session() {
+    let edge = wire::ToPage::Edge { session: "0af9".into(), rtp: 7 };
+    assert_eq!(edge.to_json(), r#"{"type":"edge","session":"0af9","rtp":7}"#);
+}
+
+#[test]
+fn a_streams_sound_is_the_one_that_viewers_hear() {
+    let bench = Bench::new();
+    let from = SocketAddr::from(([10, 0, 0, 1], 1000));
+    let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" };
+    let mut source = bench.handles.hub.publish(request).unwrap();
+    let sound = || serde_json::to_value(wire::Stream::from(&bench.handles.hub.streams()[0])).unwrap()["sound"].clone();
+    assert_eq!(sound(), serde_json::Value::Null);
+    let track = |id, codec| Track { id: TrackId(id), codec };
+    let tracks = [track(1, Codec::H264), track(2, Codec::Aac), track(3, Codec::Opus)];
+    source.send(MediaItem::Tracks(Arc::new(tracks))).unwrap();
+    let described = serde_json::json!({ "codec": "Opus", "channels": null, "sample_rate_hz": null });
+    assert_eq!(sound(), described);
 }
 
 #[test]

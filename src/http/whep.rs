@@ -23,6 +23,7 @@ pub(super) async fn create(
     offer: String,
 ) -> Result<impl IntoResponse, Refused> {
     require_type(&headers, SDP)?;
+    let lip_sync = wished_lip_sync(uri.query().unwrap_or_default())?;
     let status = handles.hub.status(&stream);
     if status.as_ref().is_none_or(|status| status.source.is_none()) {
         return Err(Refused::not_live(&stream.short()));
@@ -33,7 +34,7 @@ pub(super) async fn create(
     let session = new_session_id()?;
     let (from, secret) = (Some(peer.ip()), bearer(&headers));
     let viewer = handles.hub.join(JoinRequest { stream, session, from, secret })?;
-    let created = handles.sessions.create(&offer, viewer).await?;
+    let created = handles.sessions.create(&offer, viewer, lip_sync).await?;
     let location = format!("{}/{}", uri.path().trim_end_matches('/'), created.session_id);
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -97,6 +98,21 @@ fn new_session_id() -> Result<String, Refused> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Refused::no_randomness())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What the viewer wishes by `lip_sync`; `None` leaves it to the settings.
+fn wished_lip_sync(query: &str) -> Result<Option<bool>, Refused> {
+    let mut wishes = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "lip_sync");
+    match (wishes.next().as_ref().map(|(_, wish)| wish.as_ref()), wishes.next()) {
+        (None, _) => Ok(None),
+        (Some("0"), None) => Ok(Some(false)),
+        (Some("1"), None) => Ok(Some(true)),
+        _ => {
+            let detail = "lip_sync is 1, and the picture waits for its sound, or 0, and it never waits; \
+                          leave it out to go by the settings of the box";
+            Err(Refused::new(StatusCode::BAD_REQUEST, "bad_lip_sync", detail))
+        }
+    }
 }
 
 fn require_type(headers: &HeaderMap, wanted: &str) -> Result<(), Refused> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Handles;
 use crate::hub::{StreamStatus, TrackStatus};
+use crate::media;
 use crate::problems;
 use crate::tally;
 
@@ -18,8 +19,35 @@ use crate::tally;
 pub(super) enum FromPage {
     /// Asks for the box clock.
     Ping { id: u32 },
-    /// Asks for the arrival times of a stream's frames.
-    Watch { stream: String },
+    /// Asks for the arrival times of a stream's frames, and for the edge of the session that plays it.
+    Watch {
+        stream: String,
+        #[serde(default)]
+        session: Option<String>,
+    },
+    /// How late the picture of the watched session is, from its arrival at the box to the screen.
+    Delay { ms: u32 },
+}
+
+/// A page that sleeps or a clock that jumps is no delay.
+const LONGEST_DELAY_MS: u32 = 60_000;
+
+/// More than any name of a session has.
+const MOST_SESSION_BYTES: usize = 64;
+
+impl FromPage {
+    /// Whether what it says is within what there can be.
+    pub(super) fn is_within_bounds(&self) -> bool {
+        match self {
+            Self::Ping { .. } => true,
+            Self::Watch { session, .. } => session.as_deref().is_none_or(is_session_name),
+            Self::Delay { ms } => *ms <= LONGEST_DELAY_MS,
+        }
+    }
+}
+
+fn is_session_name(name: &str) -> bool {
+    (1..=MOST_SESSION_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// What the box says.
@@ -31,6 +59,7 @@ pub(super) enum ToPage<'a> {
     Streams { streams: Vec<Stream> },
     Clock { id: u32, received_ms: f64 },
     Media { stream: &'a str, rtp: Vec<(u32, f64)> },
+    Edge { session: String, rtp: u32 },
 }
 
 impl ToPage<'_> {
@@ -49,14 +78,34 @@ pub(super) struct Stream {
     height: Option<u32>,
     fps: Option<f64>,
     playable: bool,
+    sound: Option<Sound>,
     problem: Option<StreamProblem>,
     viewers: usize,
+}
+
+/// The sound that a stream's viewers hear.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Sound {
+    codec: String,
+    channels: Option<u8>,
+    sample_rate_hz: Option<u32>,
+}
+
+impl From<&TrackStatus> for Sound {
+    fn from(status: &TrackStatus) -> Self {
+        Self {
+            codec: status.track.codec.to_string(),
+            channels: status.description.channels,
+            sample_rate_hz: status.description.sample_rate,
+        }
+    }
 }
 
 impl Stream {
     /// Live, but not for long enough to be fully described.
     pub(super) fn is_unmeasured(&self) -> bool {
-        self.live && (self.width.is_none() || self.fps.is_none())
+        let is_sound_unknown = self.sound.as_ref().is_some_and(|sound| sound.channels.is_none());
+        self.live && (self.width.is_none() || self.fps.is_none() || is_sound_unknown)
     }
 }
 
@@ -78,6 +127,7 @@ impl From<&StreamStatus> for Stream {
             width: described.and_then(|d| d.width),
             height: described.and_then(|d| d.height),
             fps: described.and_then(|d| d.fps).map(|fps| (fps * 100.0).round() / 100.0),
+            sound: media::heard(&status.tracks, |track| track.track.codec).map(Sound::from),
             playable: live && video.is_some() && status.problem.is_none(),
             problem: status.problem.clone().map(|p| StreamProblem { code: p.code, text: p.text }),
             viewers: status.viewers,

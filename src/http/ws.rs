@@ -1,4 +1,5 @@
-//! The WebSocket of the page: tally first and always, then streams, clock and frame times.
+//! The WebSocket of the page: tally first and always, then streams, clock, frame times and the edge
+//! at which a session's picture is the live one.
 //!
 //! Nothing queues here: while a socket is slow its next message is not made yet, so that what it
 //! gets next is the newest state.
@@ -10,7 +11,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Handles;
@@ -45,7 +46,8 @@ pub(super) async fn upgrade(
     let limited = upgrade.max_message_size(MOST_MESSAGE_BYTES).max_frame_size(MOST_MESSAGE_BYTES);
     limited.on_upgrade(move |socket| async move {
         tracing::debug!(%peer, "page connected");
-        Page { handles, socket, watching: None }.run().await;
+        let edges = Edges::new(handles.sessions.edges());
+        Page { handles, socket, watching: None, session: None, edges }.run().await;
         tracing::debug!(%peer, "page gone");
     })
 }
@@ -54,6 +56,43 @@ struct Page {
     handles: Handles,
     socket: WebSocket,
     watching: Option<StreamName>,
+    /// The session by which the page watches, as soon as it knows.
+    session: Option<String>,
+    edges: Edges,
+}
+
+/// Waits for the edge of one session.
+///
+/// Nothing is taken from the channel while none is awaited: so it holds the last edges of all
+/// sessions, and one that comes before its page says `watch` is found there.
+struct Edges {
+    receiver: broadcast::Receiver<(String, u32)>,
+    awaited: Option<String>,
+}
+
+impl Edges {
+    fn new(receiver: broadcast::Receiver<(String, u32)>) -> Self {
+        Self { receiver, awaited: None }
+    }
+
+    fn wait_for(&mut self, session: Option<String>) {
+        self.awaited = session;
+    }
+
+    /// The awaited session and its edge; never ready while none is awaited. May be cancelled.
+    async fn next(&mut self) -> (String, u32) {
+        while let Some(awaited) = &self.awaited {
+            match self.receiver.recv().await {
+                Ok((session, rtp)) if session == *awaited => {
+                    self.awaited = None;
+                    return (session, rtp);
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => self.awaited = None,
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 impl Page {
@@ -80,6 +119,7 @@ impl Page {
                     heartbeat.reset();
                 }
                 message = self.socket.recv() => self.hear(message).await?,
+                (session, rtp) = self.edges.next() => self.send(&ToPage::Edge { session, rtp }).await?,
                 event = events.recv() => match event {
                     // Counts of viewers change in bursts: they wait for the next tick.
                     Ok(Event::Joined { .. } | Event::Left { .. }) | Err(RecvError::Lagged(_)) => stale = true,
@@ -111,8 +151,19 @@ impl Page {
                 let received_ms = self.handles.box_ms(self.handles.clock.now());
                 self.send(&ToPage::Clock { id, received_ms }).await
             }
-            Some(FromPage::Watch { stream }) => {
+            Some(FromPage::Watch { stream, session }) => {
                 self.watching = Some(stream.parse().map_err(|_| End::Violation(close_code::POLICY, "no such name"))?);
+                if self.session != session {
+                    self.edges.wait_for(session.clone());
+                    self.session = session;
+                }
+                Ok(())
+            }
+            Some(FromPage::Delay { ms }) => {
+                // A session that ended while this was on its way is no fault of the page.
+                if let Some(session) = &self.session {
+                    self.handles.sessions.report_delay(session, Duration::from_millis(ms.into()));
+                }
                 Ok(())
             }
             None => Err(End::Violation(close_code::POLICY, "unknown message")),
@@ -164,7 +215,7 @@ impl Page {
 
 /// The message of a page, if it is one.
 pub(super) fn parse(text: &str) -> Option<FromPage> {
-    serde_json::from_str(text).ok()
+    serde_json::from_str(text).ok().filter(FromPage::is_within_bounds)
 }
 
 fn is_too_large(error: &axum::Error) -> bool {
@@ -184,4 +235,58 @@ fn ticking(period: Duration) -> tokio::time::Interval {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    fn edges() -> (broadcast::Sender<(String, u32)>, Edges) {
+        let (sender, receiver) = broadcast::channel(4);
+        (sender, Edges::new(receiver))
+    }
+
+    /// What is ready now.
+    async fn now(edges: &mut Edges) -> Option<u32> {
+        let mut next = pin!(edges.next());
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match next.as_mut().poll(context) {
+                std::task::Poll::Ready((_, rtp)) => Some(rtp),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn the_edge_of_the_watched_session_is_told_once_whether_it_comes_before_or_after_the_watch() {
+        let (sender, mut edges) = edges();
+        sender.send(("mine".into(), 7)).unwrap();
+        assert_eq!(now(&mut edges).await, None, "nothing is watched");
+        edges.wait_for(Some("mine".into()));
+        assert_eq!(now(&mut edges).await, Some(7));
+        sender.send(("mine".into(), 8)).unwrap();
+        assert_eq!(now(&mut edges).await, None, "told once");
+        edges.wait_for(Some("next".into()));
+        assert_eq!(now(&mut edges).await, None);
+        sender.send(("another".into(), 9)).unwrap();
+        sender.send(("next".into(), 10)).unwrap();
+        assert_eq!(now(&mut edges).await, Some(10));
+    }
+
+    #[tokio::test]
+    async fn edges_of_others_pile_up_nowhere_and_hide_only_the_oldest() {
+        let (sender, mut edges) = edges();
+        for rtp in 0..1000 {
+            sender.send(("another".into(), rtp)).unwrap();
+        }
+        sender.send(("mine".into(), 1)).unwrap();
+        edges.wait_for(Some("mine".into()));
+        assert_eq!(now(&mut edges).await, Some(1));
+        drop(sender);
+        edges.wait_for(Some("none".into()));
+        assert_eq!(now(&mut edges).await, None, "the end of the media is not the end of the tally");
+    }
 }

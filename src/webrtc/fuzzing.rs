@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rtc_sdp::description::session::SessionDescription;
 
@@ -10,10 +11,10 @@ use super::dtls::{Dtls, DtlsEvent, Fingerprint, FingerprintHash, Identity};
 use super::history::History;
 use super::ice::{Agent, Credentials, Path, Request};
 use super::packetizer::Packetizer;
-use super::rtcp::{self, Feedback};
-use super::sdp::{AnswerRequest, Fragment, NegotiatedVideo, Offer, OfferedTrack, ProfileLevelId};
+use super::rtcp::{self, Feedback, ReferenceAnswer};
+use super::sdp::{AnswerRequest, Fragment, NegotiatedVideo, Offer, OfferedSound, OfferedTrack, ProfileLevelId};
 use super::sdp::{answer, restart_answer};
-use super::sender::{Batch, Sender, Sources};
+use super::sending::{Batch, Pacing, Sending, SendingParts, Sources};
 use super::srtp::{Inbound, Keys, Outbound, Profile};
 use crate::clock::Clock;
 
@@ -71,35 +72,49 @@ pub fn rtcp(data: &[u8]) {
     let mut inbound = Inbound::new(&keys);
     assert!(inbound.unprotect_rtcp(&mut data.to_vec()).is_err(), "accepted without the key");
     let now = Clock::system().now();
-    let mut outbound = Outbound::new(&keys);
-    let negotiated =
-        NegotiatedVideo { payload_type: 96, rtx_payload_type: Some(97), playout_delay: Some(1), nack: true };
-    let mut sender = Sender::new(Sources { ssrc: 1, rtx_ssrc: 2, first_sequence: 0 }, negotiated);
+    let negotiated = NegotiatedVideo { payload_type: 96, rtx_payload_type: Some(97), playout_delay: Some(1) };
+    let mut sending = Sending::new(SendingParts {
+        video: Sources { ssrc: 1, rtx_ssrc: 2, first_sequence: 0 },
+        negotiated,
+        sound: None,
+        srtp: Outbound::new(&keys).split().0,
+        path: path(),
+        pacing: Pacing { live_bps: None, join_bps: 100_000_000 },
+    });
     let (mut history, mut batch) = (History::default(), Batch::default());
     let mut unit = vec![0, 0, 1, 0x65];
     unit.resize(50_000, 1);
     if let Some(frame) = Packetizer::default().h264(&unit, true, 0, now).map(Arc::new) {
         history.push(frame.clone());
-        sender.offer(now, &frame);
+        sending.offer(now, &frame);
     }
-    while sender.fill(now, &mut outbound, &history, &mut batch) {
-        sender.sent(now, &batch);
+    while sending.fill(now, &history, &mut batch).is_some() {
+        sending.sent(now, &batch);
     }
-    let mut reports = 0;
+    let (mut reports, mut answers) = (0, Vec::new());
     let _ = rtcp::read(data, |feedback| match feedback {
-        Feedback::Nack { sequence, following, .. } => sender.nack(now, sequence, following),
+        Feedback::Nack { sequence, following, .. } => sending.nack(now, 1, sequence, following),
+        Feedback::PictureLoss { .. } => sending.picture_lost(now),
         Feedback::Report(report) => {
             let _ = report.round_trip(u64::from(report.delay) << 16);
             reports += 1;
         }
+        Feedback::ReferenceTime { ssrc, reference } => {
+            answers.push(ReferenceAnswer { ssrc, reference, delay: Duration::ZERO });
+        }
         _ => {}
     });
-    assert!(reports * 24 <= data.len());
-    let before = sender.counts();
-    while sender.fill(now, &mut outbound, &history, &mut batch) {
-        sender.sent(now, &batch);
+    assert!(reports * 24 + answers.len() * 12 <= data.len());
+    answers.truncate(31);
+    let mut compound = Vec::new();
+    rtcp::write_reference_answers(&mut compound, 1, &answers, "box");
+    assert_eq!(rtcp::read(&compound, |_| {}), Ok(()), "an answer of ours");
+    let before = sending.counts().picture;
+    sending.start(now, &history);
+    while sending.fill(now, &history, &mut batch).is_some() {
+        sending.sent(now, &batch);
     }
-    assert!(sender.counts().retransmitted <= before.packets, "more sent again than was sent");
+    assert!(sending.counts().picture.retransmitted <= before.packets, "more sent again than was sent");
 }
 
 /// An offer: what is answered is a description with as many sections.
@@ -114,6 +129,8 @@ pub fn sdp(data: &[u8]) {
         candidates: &[path().peer],
         cname: "box",
         video: (track, ProfileLevelId([0x64, 0, 0x28])),
+        sound: OfferedSound { ssrc: 3, stream_id: "pgm-sound".into() },
+        lip_sync: data.len() % 2 == 1,
     };
     let Ok(answer) = answer(&offer, &request) else { return };
     let sections = answer.sdp.lines().filter(|line| line.starts_with("m=")).count();

@@ -2,12 +2,13 @@
 //!
 //! Owns: SDP, ICE-lite, DTLS-SRTP, RTP and RTCP, and the UDP socket they share. Does not own: WHEP
 //! and other signalling (`http`), streams and their renditions (`hub`). Flows from a hub
-//! subscription, through [`fanout`] (once per stream) and [`sender`] (once per viewer), to the
+//! subscription, through [`fanout`] (once per stream) and [`sending`] (once per viewer), to the
 //! socket.
 //!
 //! Everything but [`server`] is pure: `now` comes in, datagrams and events come out, and nothing
 //! in it knows a direction, so that WHIP and pulling can build on it.
 
+mod batch;
 mod contained;
 pub mod dtls;
 pub mod fanout;
@@ -20,8 +21,11 @@ pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod sender;
+pub mod sending;
 pub mod server;
 pub mod session;
+pub mod sound;
 pub mod srtp;
 
+pub use sending::Pacing;
 pub use server::{BindError, Config, CreateError, Created, Handle, PatchError, Restarted, Server, SessionStatus};

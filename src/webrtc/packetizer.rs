@@ -1,4 +1,4 @@
-//! Access units → RTP payloads, once per stream: H.264 by RFC 6184 §5 (packetization mode 1).
+//! Access units → RTP payloads, once per stream: H.264 by RFC 6184 §5 (packetization mode 1), Opus by RFC 7587 §4.2.
 //!
 //! Owns: which bytes go into which packet. Does not own: headers (`rtp`), numbering and encryption
 //! per viewer (`sender`). All fragments of a NAL unit but its last are equally long, so that one
@@ -95,6 +95,18 @@ impl Packetizer {
         let frame =
             Frame { first: self.next, timestamp, random_access, arrived, bytes: cutter.bytes, ends: cutter.ends };
         self.next += frame.packets() as u64;
+        Some(frame)
+    }
+
+    /// An Opus packet, which is the payload as it is. `None` when it is empty or fits no packet: it must not be cut
+    /// (RFC 7587 §4.2).
+    pub fn opus(&mut self, packet: &[u8], timestamp: u32, arrived: Instant) -> Option<Frame> {
+        if !(1..=MAX_PAYLOAD).contains(&packet.len()) {
+            return None;
+        }
+        let (bytes, ends) = (packet.to_vec(), vec![packet.len() as u32]);
+        let frame = Frame { first: self.next, timestamp, random_access: true, arrived, bytes, ends };
+        self.next += 1;
         Some(frame)
     }
 }
@@ -289,6 +301,19 @@ mod tests {
         assert_eq!(lengths[0], 1 + 2 + 4 + 2 + 2, "parameter sets in one STAP-A");
         assert_eq!(lengths[1..], [1002, 1002, 1002, 1002, 1002]);
         assert_eq!(profile_level_id(&unit), Some([0x42, 0xc0, 0x1f]));
+    }
+
+    #[test]
+    fn an_opus_packet_is_one_payload_or_none() {
+        let now = Clock::system().now();
+        let mut packetizer = Packetizer::default();
+        for (n, len) in [1, 320, MAX_PAYLOAD].into_iter().enumerate() {
+            let packet = vec![0xfc; len];
+            let frame = packetizer.opus(&packet, 960, now).unwrap();
+            assert_eq!((frame.first, frame.packets(), frame.payload(0)), (n as u64, 1, Some(packet.as_slice())));
+        }
+        assert!(packetizer.opus(&[], 0, now).is_none());
+        assert!(packetizer.opus(&[0xfc; MAX_PAYLOAD + 1], 0, now).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! RTCP: sender reports out, feedback in (RFC 3550 §6, RFC 4585, RFC 5104).
+//! RTCP: sender reports out, feedback in (RFC 3550 §6, RFC 3611, RFC 4585, RFC 5104).
 //!
-//! Owns: writing SR, SDES and BYE, and reading what receivers say. Does not own: encryption
+//! Owns: writing SR, SDES, BYE and answers to receivers' clocks, and reading what receivers say. Does not own: encryption
 //! (`srtp`), nor what is done about feedback (`session`).
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +12,11 @@ const SDES: u8 = 202;
 const BYE: u8 = 203;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
+const EXTENDED_REPORT: u8 = 207;
+/// Blocks of extended reports (RFC 3611 §4.4, §4.5), and how long the first is, words.
+const RECEIVER_REFERENCE_TIME: u8 = 4;
+const DELAY_SINCE_LAST: u8 = 5;
+const REFERENCE_TIME_WORDS: u16 = 2;
 const GENERIC_NACK: u8 = 1;
 const PLI: u8 = 1;
 const FIR: u8 = 4;
@@ -61,40 +66,82 @@ pub struct SenderReport {
     pub octets: u32,
 }
 
-/// Appends a sender report and the source description every compound packet needs
-/// (RFC 3550 §6.1).
-pub fn write_report(out: &mut Vec<u8>, report: &SenderReport, cname: &str) {
-    out.extend_from_slice(&[VERSION, SR, 0, 6]);
-    out.extend_from_slice(&report.ssrc.to_be_bytes());
-    out.extend_from_slice(&report.ntp.to_be_bytes());
-    out.extend_from_slice(&report.rtp.to_be_bytes());
-    out.extend_from_slice(&report.packets.to_be_bytes());
-    out.extend_from_slice(&report.octets.to_be_bytes());
-    write_description(out, report.ssrc, cname);
+/// Appends one sender report for each source, and the source description every compound packet needs
+/// (RFC 3550 §6.1; RFC 8108 §5.3 for several sources in one). Up to 31 sources.
+pub fn write_reports(out: &mut Vec<u8>, reports: &[SenderReport], cname: &str) {
+    for report in reports {
+        out.extend_from_slice(&[VERSION, SR, 0, 6]);
+        out.extend_from_slice(&report.ssrc.to_be_bytes());
+        out.extend_from_slice(&report.ntp.to_be_bytes());
+        out.extend_from_slice(&report.rtp.to_be_bytes());
+        out.extend_from_slice(&report.packets.to_be_bytes());
+        out.extend_from_slice(&report.octets.to_be_bytes());
+    }
+    let sources: Vec<u32> = reports.iter().map(|report| report.ssrc).collect();
+    write_description(out, &sources, cname);
 }
 
-/// Appends the source description with the one item it must have (RFC 3550 §6.5).
-fn write_description(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
+/// Appends the source description, each source with the one item it must have: they are of one participant, whose
+/// sources are synchronised (RFC 3550 §6.5.1).
+fn write_description(out: &mut Vec<u8>, sources: &[u32], cname: &str) {
     let cname = cname.as_bytes().get(..cname.len().min(255)).unwrap_or_default();
     // SSRC, item header, text, and at least one zero that ends the list, to a whole word.
-    let body = 4 + 2 + cname.len() + 1;
-    let padded = body.next_multiple_of(4);
-    out.extend_from_slice(&[VERSION | 1, SDES]);
-    out.extend_from_slice(&((padded / 4) as u16).to_be_bytes());
-    out.extend_from_slice(&ssrc.to_be_bytes());
-    out.extend_from_slice(&[CNAME, cname.len() as u8]);
-    out.extend_from_slice(cname);
-    out.extend(std::iter::repeat_n(0, 1 + padded - body));
+    let chunk = 4 + 2 + cname.len() + 1;
+    let padded = chunk.next_multiple_of(4);
+    out.extend_from_slice(&[VERSION | sources.len() as u8, SDES]);
+    out.extend_from_slice(&((sources.len() * padded / 4) as u16).to_be_bytes());
+    for ssrc in sources {
+        out.extend_from_slice(&ssrc.to_be_bytes());
+        out.extend_from_slice(&[CNAME, cname.len() as u8]);
+        out.extend_from_slice(cname);
+        out.extend(std::iter::repeat_n(0, 1 + padded - chunk));
+    }
 }
 
-/// Appends what a source says that leaves: an empty receiver report, for a compound packet begins
-/// with a report, its description, and goodbye (RFC 3550 §6.1, §6.6).
-pub fn write_goodbye(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
+/// Appends an empty receiver report, for a compound packet begins with a report (RFC 3550 §6.1).
+fn write_empty_report(out: &mut Vec<u8>, ssrc: u32) {
     out.extend_from_slice(&[VERSION, RR, 0, 1]);
     out.extend_from_slice(&ssrc.to_be_bytes());
-    write_description(out, ssrc, cname);
-    out.extend_from_slice(&[VERSION | 1, BYE, 0, 1]);
+}
+
+/// What a receiver that sends nothing learns the round-trip time from (RFC 3611 §4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReferenceAnswer {
+    /// The receiver's own source.
+    pub ssrc: u32,
+    /// Middle 32 bits of the NTP time it told.
+    pub reference: u32,
+    /// How long ago that came.
+    pub delay: Duration,
+}
+
+/// Appends answers to the clocks receivers told, as a compound packet of the source `ssrc`. Up to 31 of them.
+pub fn write_reference_answers(out: &mut Vec<u8>, ssrc: u32, answers: &[ReferenceAnswer], cname: &str) {
+    write_empty_report(out, ssrc);
+    write_description(out, &[ssrc], cname);
+    let words = 3 * answers.len() as u16;
+    out.extend_from_slice(&[VERSION, EXTENDED_REPORT]);
+    out.extend_from_slice(&(2 + words).to_be_bytes());
     out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&[DELAY_SINCE_LAST, 0]);
+    out.extend_from_slice(&words.to_be_bytes());
+    for answer in answers {
+        out.extend_from_slice(&answer.ssrc.to_be_bytes());
+        out.extend_from_slice(&answer.reference.to_be_bytes());
+        out.extend_from_slice(&((fixed_point(answer.delay) >> 16) as u32).to_be_bytes());
+    }
+}
+
+/// Appends what a participant says that leaves: an empty report, the description of its sources, and goodbye
+/// (RFC 3550 §6.1, §6.6). Up to 31 sources.
+pub fn write_goodbye(out: &mut Vec<u8>, sources: &[u32], cname: &str) {
+    let Some(first) = sources.first() else { return };
+    write_empty_report(out, *first);
+    write_description(out, sources, cname);
+    out.extend_from_slice(&[VERSION | sources.len() as u8, BYE, 0, sources.len() as u8]);
+    for ssrc in sources {
+        out.extend_from_slice(&ssrc.to_be_bytes());
+    }
 }
 
 /// One thing a receiver said.
@@ -116,6 +163,13 @@ pub enum Feedback {
         /// The source.
         ssrc: u32,
     },
+    /// What time it is at the receiver (RFC 3611 §4.4).
+    ReferenceTime {
+        /// The receiver's own source.
+        ssrc: u32,
+        /// Middle 32 bits of its NTP time.
+        reference: u32,
+    },
     /// The receiver leaves.
     Bye,
 }
@@ -127,6 +181,8 @@ pub struct ReceptionReport {
     pub ssrc: u32,
     /// Share lost since the report before, in 1/256.
     pub fraction_lost: u8,
+    /// Interarrival jitter, ticks of the source's clock.
+    pub jitter: u32,
     /// Middle 32 bits of the NTP time of the last sender report; 0 for none.
     pub last_report: u32,
     /// Delay since that report, 1/65536 s.
@@ -143,6 +199,11 @@ impl ReceptionReport {
         // A peer whose clock runs fast can make it slightly negative.
         let units = if units > u32::MAX / 2 { 0 } else { units };
         Some(Duration::from_micros((u64::from(units) * 1_000_000) >> 16))
+    }
+
+    /// Interarrival jitter of a source whose clock has this rate, Hz (RFC 3550 §6.4.1).
+    pub fn jitter(&self, clock_rate: u32) -> Duration {
+        Duration::from_micros(u64::from(self.jitter) * 1_000_000 / u64::from(clock_rate.max(1)))
     }
 }
 
@@ -187,6 +248,7 @@ pub fn read(mut compound: &[u8], mut each: impl FnMut(Feedback)) -> Result<(), M
                     each(Feedback::PictureLoss { ssrc: word(entry, 0).ok_or(Malformed)? });
                 }
             }
+            EXTENDED_REPORT => extended(body, &mut each)?,
             _ => {}
         }
     }
@@ -202,12 +264,29 @@ fn feedback(body: &[u8]) -> Result<(u32, u32, &[u8]), Malformed> {
     parts().ok_or(Malformed)
 }
 
+/// Reads the blocks of an extended report; unknown ones are skipped (RFC 3611 §3).
+fn extended(body: &[u8], each: &mut impl FnMut(Feedback)) -> Result<(), Malformed> {
+    let ssrc = word(body, 0).ok_or(Malformed)?;
+    let mut blocks = body.get(4..).ok_or(Malformed)?;
+    while let [kind, _, l0, l1, rest @ ..] = blocks {
+        let words = u16::from_be_bytes([*l0, *l1]);
+        let (block, rest) = rest.split_at_checked(4 * usize::from(words)).ok_or(Malformed)?;
+        blocks = rest;
+        if (*kind, words) == (RECEIVER_REFERENCE_TIME, REFERENCE_TIME_WORDS) {
+            let (seconds, fraction) = (word(block, 0).ok_or(Malformed)?, word(block, 4).ok_or(Malformed)?);
+            each(Feedback::ReferenceTime { ssrc, reference: seconds << 16 | fraction >> 16 });
+        }
+    }
+    Ok(())
+}
+
 fn reports(blocks: &[u8], count: u8, each: &mut impl FnMut(Feedback)) {
     for block in blocks.chunks_exact(REPORT_BLOCK_LEN).take(usize::from(count)) {
         let report = || {
             Some(ReceptionReport {
                 ssrc: word(block, 0)?,
                 fraction_lost: *block.get(4)?,
+                jitter: word(block, 12)?,
                 last_report: word(block, 16)?,
                 delay: word(block, 20)?,
             })

@@ -8,8 +8,8 @@ use super::super::ice::Credentials;
 use super::super::rtp::PLAYOUT_DELAY_URI;
 use super::{Codec, Offer, OfferError, ProfileLevelId, Section};
 
-/// Feedback answered when offered.
-const FEEDBACK: [&str; 3] = ["nack", "nack pli", "ccm fir"];
+/// Feedback answered when offered; `rrtr` is a receiver's clock (RFC 3611 §5.1 names it, browsers write it as feedback).
+const FEEDBACK: [&str; 4] = ["nack", "nack pli", "ccm fir", "rrtr"];
 
 /// A track the box has to offer on one media section.
 #[derive(Clone, Debug)]
@@ -20,6 +20,15 @@ pub struct OfferedTrack {
     pub rtx_ssrc: u32,
     /// The media stream it belongs to: one of its own for each kind, so that no receiver holds
     /// the picture back for the sound.
+    pub stream_id: String,
+}
+
+/// The sound the box has to offer on one media section. A stream may have none now and get some later.
+#[derive(Clone, Debug)]
+pub struct OfferedSound {
+    /// Its source.
+    pub ssrc: u32,
+    /// The media stream it belongs to, but for lip sync.
     pub stream_id: String,
 }
 
@@ -38,6 +47,11 @@ pub struct AnswerRequest<'a> {
     pub cname: &'a str,
     /// The picture and the SPS's profile and level.
     pub video: (OfferedTrack, ProfileLevelId),
+    /// The sound.
+    pub sound: OfferedSound,
+    /// Picture and sound are to be shown together: both in one media stream, which receivers keep in step, and
+    /// nothing that asks to show pictures at once. Otherwise the picture never waits for the sound.
+    pub lip_sync: bool,
 }
 
 /// What was agreed on for the picture.
@@ -49,8 +63,13 @@ pub struct NegotiatedVideo {
     pub rtx_payload_type: Option<u8>,
     /// Id of the playout-delay extension, if the offer has it.
     pub playout_delay: Option<u8>,
-    /// Whether the receiver reports missing packets.
-    pub nack: bool,
+}
+
+/// What was agreed on for the sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NegotiatedSound {
+    /// Payload type to send with.
+    pub payload_type: u8,
 }
 
 /// An answer.
@@ -60,58 +79,117 @@ pub struct Answer {
     pub sdp: String,
     /// What was agreed on for the picture.
     pub video: NegotiatedVideo,
+    /// What was agreed on for the sound, if the offer asks for it.
+    pub sound: Option<NegotiatedSound>,
 }
 
-/// Answers an offer: one video section is served, all others are refused.
+/// Answers an offer: one video section is served, and one of sound in the same bundle whether or not the stream has
+/// any now; all others are refused.
 ///
 /// # Errors
 /// When the section cannot be served.
 pub fn answer(offer: &Offer, request: &AnswerRequest<'_>) -> Result<Answer, OfferError> {
-    let served = offer.served;
-    let section = offer.sections.get(served).ok_or(OfferError::NoVideo)?;
+    let section = offer.sections.get(offer.video).ok_or(OfferError::NoVideo)?;
     if !section.rtcp_mux {
         return Err(OfferError::Lacks("a=rtcp-mux in its video section"));
     }
-    let (track, profile) = &request.video;
-    let (codec, profile) = profile.choose(&section.codecs).ok_or(OfferError::NoCodec)?;
-    let apt = codec.payload_type.to_string();
-    let rtx = section
-        .codecs
-        .iter()
-        .find(|codec| codec.name.eq_ignore_ascii_case("rtx") && codec.parameter("apt") == Some(&apt));
-    let playout_delay = section.extensions.iter().find(|(_, uri)| uri == PLAYOUT_DELAY_URI).map(|(id, _)| *id);
-    let negotiated = NegotiatedVideo {
-        payload_type: codec.payload_type,
-        rtx_payload_type: rtx.map(|rtx| rtx.payload_type),
-        // One-byte headers hold ids 1 to 14 (RFC 8285 §4.2).
-        playout_delay: playout_delay.filter(|id| (1..=14).contains(id)),
-        nack: codec.feedback.iter().any(|kind| kind == "nack"),
-    };
+    let video = Video::choose(section, request)?;
+    let opus = offer.sound.and_then(|at| offer.sections.get(at)?.codecs.iter().find(|codec| codec.is_opus()));
     let mut sdp = Lines::default();
     sdp.line(format_args!("v=0"));
     sdp.line(format_args!("o=- {} 1 IN IP4 127.0.0.1", request.session_number));
     sdp.line(format_args!("s=-"));
     sdp.line(format_args!("t=0 0"));
     sdp.line(format_args!("a=ice-lite"));
-    if let Some(mid) = section.mid.as_deref().filter(|_| !offer.bundle.is_empty()) {
-        sdp.line(format_args!("a=group:BUNDLE {mid}"));
+    if !offer.bundle.is_empty() {
+        sdp.line(format_args!("a=group:BUNDLE {}", offer.bundle.join(" ")));
     }
     sdp.line(format_args!("a=msid-semantic: WMS *"));
     for (n, section) in offer.sections.iter().enumerate() {
-        if n != served {
-            refuse(&mut sdp, section);
-            continue;
+        // Candidates are of the bundle and stand once, with its tag (RFC 9143 §7.3.1, RFC 9429 §5.3.1). What else
+        // concerns the transport is repeated, for there are peers that read it section by section.
+        let is_tagged = offer.bundle.first().is_none_or(|tag| section.mid.as_ref() == Some(tag));
+        let candidates = is_tagged.then_some(request.candidates);
+        match opus {
+            _ if n == offer.video => {
+                media_line(&mut sdp, section, &video.payload_types());
+                transport(&mut sdp, section, request, candidates);
+                video.lines(&mut sdp, request);
+            }
+            Some(opus) if Some(n) == offer.sound => {
+                media_line(&mut sdp, section, &opus.payload_type.to_string());
+                transport(&mut sdp, section, request, candidates);
+                sound_lines(&mut sdp, opus, request);
+            }
+            _ => refuse(&mut sdp, section),
         }
-        media_line(&mut sdp, section, codec, rtx);
-        transport(&mut sdp, section, request);
-        codec_lines(&mut sdp, codec, profile, rtx);
-        if let Some(id) = negotiated.playout_delay {
+    }
+    let sound = opus.map(|opus| NegotiatedSound { payload_type: opus.payload_type });
+    Ok(Answer { sdp: sdp.0, video: video.negotiated(), sound })
+}
+
+/// What is answered for the picture.
+struct Video<'a> {
+    codec: &'a Codec,
+    profile: ProfileLevelId,
+    rtx: Option<&'a Codec>,
+    playout_delay: Option<u8>,
+}
+
+impl<'a> Video<'a> {
+    fn choose(section: &'a Section, request: &AnswerRequest<'_>) -> Result<Self, OfferError> {
+        let (codec, profile) = request.video.1.choose(&section.codecs).ok_or(OfferError::NoCodec)?;
+        let apt = codec.payload_type.to_string();
+        let is_rtx = |other: &&Codec| other.name.eq_ignore_ascii_case("rtx") && other.parameter("apt") == Some(&apt);
+        let playout_delay = section.extensions.iter().find(|(_, uri)| uri == PLAYOUT_DELAY_URI).map(|(id, _)| *id);
+        // One-byte headers hold ids 1 to 14 (RFC 8285 §4.2).
+        let playout_delay = playout_delay.filter(|id| (1..=14).contains(id) && !request.lip_sync);
+        Ok(Self { codec, profile, rtx: section.codecs.iter().find(is_rtx), playout_delay })
+    }
+
+    fn negotiated(&self) -> NegotiatedVideo {
+        NegotiatedVideo {
+            payload_type: self.codec.payload_type,
+            rtx_payload_type: self.rtx.map(|rtx| rtx.payload_type),
+            playout_delay: self.playout_delay,
+        }
+    }
+
+    fn payload_types(&self) -> String {
+        let rtx = self.rtx.map(|rtx| format!(" {}", rtx.payload_type)).unwrap_or_default();
+        format!("{}{rtx}", self.codec.payload_type)
+    }
+
+    fn lines(&self, sdp: &mut Lines, request: &AnswerRequest<'_>) {
+        codec_lines(sdp, self.codec, self.profile, self.rtx);
+        if let Some(id) = self.playout_delay {
             sdp.line(format_args!("a=extmap:{id} {PLAYOUT_DELAY_URI}"));
         }
         sdp.line(format_args!("a=sendonly"));
-        source_lines(&mut sdp, track, request.cname, rtx.is_some());
+        let OfferedTrack { ssrc, rtx_ssrc, stream_id } = &request.video.0;
+        let msid = format!("{stream_id} {stream_id}");
+        sdp.line(format_args!("a=msid:{msid}"));
+        if self.rtx.is_some() {
+            sdp.line(format_args!("a=ssrc-group:FID {ssrc} {rtx_ssrc}"));
+        }
+        source_lines(sdp, *ssrc, request.cname, &msid);
+        if self.rtx.is_some() {
+            source_lines(sdp, *rtx_ssrc, request.cname, &msid);
+        }
     }
-    Ok(Answer { sdp: sdp.0, video: negotiated })
+}
+
+/// Two channels with forward error correction, in packets of 10 ms or more (RFC 7587 §6.1).
+fn sound_lines(sdp: &mut Lines, opus: &Codec, request: &AnswerRequest<'_>) {
+    let payload_type = opus.payload_type;
+    sdp.line(format_args!("a=rtpmap:{payload_type} opus/48000/2"));
+    sdp.line(format_args!("a=fmtp:{payload_type} minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"));
+    sdp.line(format_args!("a=sendonly"));
+    let OfferedSound { ssrc, stream_id: track } = &request.sound;
+    let stream = if request.lip_sync { &request.video.0.stream_id } else { track };
+    let msid = format!("{stream} {track}");
+    sdp.line(format_args!("a=msid:{msid}"));
+    source_lines(sdp, *ssrc, request.cname, &msid);
 }
 
 #[derive(Default)]
@@ -135,16 +213,15 @@ fn refuse(sdp: &mut Lines, section: &Section) {
     sdp.line(format_args!("a=inactive"));
 }
 
-fn media_line(sdp: &mut Lines, section: &Section, codec: &Codec, rtx: Option<&Codec>) {
-    let rtx = rtx.map(|rtx| format!(" {}", rtx.payload_type)).unwrap_or_default();
-    sdp.line(format_args!("m={} 9 {} {}{rtx}", section.media, section.protocol, codec.payload_type));
+fn media_line(sdp: &mut Lines, section: &Section, payload_types: &str) {
+    sdp.line(format_args!("m={} 9 {} {payload_types}", section.media, section.protocol));
     sdp.line(format_args!("c=IN IP4 0.0.0.0"));
     if let Some(mid) = &section.mid {
         sdp.line(format_args!("a=mid:{mid}"));
     }
 }
 
-fn transport(sdp: &mut Lines, section: &Section, request: &AnswerRequest<'_>) {
+fn transport(sdp: &mut Lines, section: &Section, request: &AnswerRequest<'_>, candidates: Option<&[SocketAddr]>) {
     sdp.line(format_args!("a=ice-ufrag:{}", request.credentials.ufrag));
     sdp.line(format_args!("a=ice-pwd:{}", request.credentials.password));
     sdp.line(format_args!("a=fingerprint:{}", request.fingerprint));
@@ -153,7 +230,9 @@ fn transport(sdp: &mut Lines, section: &Section, request: &AnswerRequest<'_>) {
     if section.rtcp_rsize {
         sdp.line(format_args!("a=rtcp-rsize"));
     }
-    candidate_lines(&mut sdp.0, request.candidates);
+    if let Some(candidates) = candidates {
+        candidate_lines(&mut sdp.0, candidates);
+    }
 }
 
 /// Host candidates (RFC 8839 §5.1), the first with the highest priority (RFC 8445 §5.1.2.1).
@@ -184,14 +263,7 @@ fn codec_lines(sdp: &mut Lines, codec: &Codec, profile: ProfileLevelId, rtx: Opt
     }
 }
 
-fn source_lines(sdp: &mut Lines, track: &OfferedTrack, cname: &str, rtx: bool) {
-    let OfferedTrack { ssrc, rtx_ssrc, stream_id } = track;
-    sdp.line(format_args!("a=msid:{stream_id} {stream_id}"));
-    if rtx {
-        sdp.line(format_args!("a=ssrc-group:FID {ssrc} {rtx_ssrc}"));
-    }
-    for ssrc in std::iter::once(ssrc).chain(rtx.then_some(rtx_ssrc)) {
-        sdp.line(format_args!("a=ssrc:{ssrc} cname:{cname}"));
-        sdp.line(format_args!("a=ssrc:{ssrc} msid:{stream_id} {stream_id}"));
-    }
+fn source_lines(sdp: &mut Lines, ssrc: u32, cname: &str, msid: &str) {
+    sdp.line(format_args!("a=ssrc:{ssrc} cname:{cname}"));
+    sdp.line(format_args!("a=ssrc:{ssrc} msid:{msid}"));
 }

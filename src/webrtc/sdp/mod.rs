@@ -20,7 +20,7 @@ mod h264;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, AnswerRequest, NegotiatedVideo, OfferedTrack, answer};
+pub use answer::{Answer, AnswerRequest, NegotiatedSound, NegotiatedVideo, OfferedSound, OfferedTrack, answer};
 pub use fragment::{Fragment, FragmentError, restart_answer};
 pub use h264::ProfileLevelId;
 
@@ -74,6 +74,8 @@ pub struct Codec {
     pub name: String,
     /// Clock rate, Hz.
     pub clock_rate: u32,
+    /// Channels of sound, 1 where none are named (RFC 8866 §6.6).
+    pub channels: u8,
     /// Format parameters, in order.
     pub parameters: Vec<(String, String)>,
     /// Feedback types: `nack`, `nack pli`.
@@ -84,6 +86,11 @@ impl Codec {
     /// A format parameter's value.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Opus is always written with 48 kHz and two channels, whatever is sent (RFC 7587 §7).
+    fn is_opus(&self) -> bool {
+        self.name.eq_ignore_ascii_case("opus") && self.clock_rate == 48_000 && self.channels == 2
     }
 }
 
@@ -109,19 +116,32 @@ pub struct Section {
     rejected: bool,
 }
 
+impl Section {
+    /// Asks for what this kind carries, and may be accepted.
+    fn asks_for(&self, kind: Kind) -> bool {
+        self.kind == kind && self.receives && !self.rejected
+    }
+
+    fn is_in(&self, bundle: &[&str]) -> bool {
+        self.mid.as_deref().is_some_and(|mid| bundle.contains(&mid))
+    }
+}
+
 /// An offer, checked as far as it concerns the session as a whole.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    /// The peer's ICE credentials on the transport of the served section.
+    /// The peer's ICE credentials on the transport of the accepted sections.
     pub credentials: Credentials,
     /// Fingerprints of the certificate it uses there; any may match.
     pub fingerprints: Vec<Fingerprint>,
     /// Its media sections, in order.
     pub sections: Vec<Section>,
-    /// Identifications of the bundled sections (RFC 9143).
+    /// Identifications of the bundled sections (RFC 9143), those of the accepted ones only.
     bundle: Vec<String>,
-    /// Which section is served; all others are refused.
-    served: usize,
+    /// Which section gets the picture.
+    video: usize,
+    /// Which section gets the sound; all others are refused.
+    sound: Option<usize>,
 }
 
 impl Offer {
@@ -141,10 +161,12 @@ impl Offer {
         }
         let session = &description.attributes;
         let bundle = values(session, "group").find_map(|group| group.strip_prefix("BUNDLE"));
-        let bundle: Vec<String> = bundle.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let bundle: Vec<&str> = bundle.unwrap_or_default().split_whitespace().collect();
         let sections: Vec<_> = description.media_descriptions.iter().map(|media| section(media, session)).collect();
-        let served = served(&sections, &bundle)?;
-        let transport = transport(&description, &sections, &bundle, served);
+        let video = video(&sections, &bundle)?;
+        let sound = sound(&sections, &bundle);
+        let is_accepted = |at: usize| at == video || Some(at) == sound;
+        let transport = transport(&description, &sections, &bundle, video, is_accepted);
         let first = |name: &'static str| transport.iter().find_map(|attributes| values(attributes, name).next());
         let ufrag = first("ice-ufrag").ok_or(OfferError::Lacks("ICE credentials (a=ice-ufrag, a=ice-pwd)"))?;
         let password = first("ice-pwd").ok_or(OfferError::Lacks("ICE credentials (a=ice-ufrag, a=ice-pwd)"))?;
@@ -162,41 +184,50 @@ impl Offer {
             let why = "the box waits for the handshake, so the offer must say actpass or active";
             return Err(OfferError::Attribute { attribute: "setup", why });
         }
-        Ok(Self { credentials, fingerprints, sections, bundle, served })
+        let accepted = in_bundle(&sections, &bundle).filter(|at| is_accepted(*at));
+        let bundle = accepted.filter_map(|at| sections.get(at)?.mid.clone()).collect();
+        Ok(Self { credentials, fingerprints, bundle, video, sound, sections })
     }
 }
 
+/// Places of the bundled sections, in the group's order: the first is the one the offer suggests for the tag.
+fn in_bundle(sections: &[Section], bundle: &[&str]) -> impl Iterator<Item = usize> {
+    bundle.iter().filter_map(|mid| sections.iter().position(|section| section.mid.as_deref() == Some(mid)))
+}
+
 /// The first video section that can be served on a transport of its own or of the bundle.
-fn served(sections: &[Section], bundle: &[String]) -> Result<usize, OfferError> {
-    let fits = |section: &Section| section.kind == Kind::Video && section.receives && !section.rejected;
-    let is_bundled = |section: &Section| match &section.mid {
-        Some(mid) => bundle.contains(mid) || sections.len() == 1,
-        None => sections.len() == 1,
-    };
-    let served = sections.iter().position(|section| fits(section) && is_bundled(section));
-    served.ok_or_else(|| match sections.iter().any(fits) {
+fn video(sections: &[Section], bundle: &[&str]) -> Result<usize, OfferError> {
+    let fits = |section: &Section| section.asks_for(Kind::Video);
+    let video = sections.iter().position(|section| fits(section) && (section.is_in(bundle) || sections.len() == 1));
+    video.ok_or_else(|| match sections.iter().any(fits) {
         true => OfferError::Lacks("its video section in a=group:BUNDLE"),
         false => OfferError::NoVideo,
     })
 }
 
-/// Attributes of the transport that the served section uses, the ones that count first: its own, for as all others
-/// are refused the bundle's tag moves to it (RFC 9143 §7.3.1); then the session's. A bundle-only section has none of
-/// its own and counts on those of the section the offer suggests for the tag (RFC 9143 §6, §7.1.3), which is the
-/// transport browsers have opened.
+/// The first audio section that can be served beside the picture, on the same transport.
+fn sound(sections: &[Section], bundle: &[&str]) -> Option<usize> {
+    sections.iter().position(|section| {
+        let fits = section.asks_for(Kind::Audio) && section.rtcp_mux && section.is_in(bundle);
+        fits && section.codecs.iter().any(Codec::is_opus)
+    })
+}
+
+/// Attributes of the transport that the accepted sections use, the ones that count first: those of the section that
+/// carries the bundle's tag, which is the first of the group that is accepted (RFC 9143 §7.3.1); then the session's.
+/// A bundle-only section has none of its own and counts on those of the section the offer suggests for the tag
+/// (RFC 9143 §6, §7.1.3), which is the transport browsers have opened.
 fn transport<'a>(
     description: &'a SessionDescription,
     sections: &[Section],
-    bundle: &[String],
-    served: usize,
+    bundle: &[&str],
+    video: usize,
+    is_accepted: impl Fn(usize) -> bool,
 ) -> Vec<&'a [Attribute]> {
     let of = |at: usize| description.media_descriptions.get(at).map(|media| media.attributes.as_slice());
-    let tagged = || {
-        let tag = bundle.first()?;
-        of(sections.iter().position(|section| section.mid.as_ref() == Some(tag))?)
-    };
-    let own = of(served);
-    let borrowed = own.filter(|own| has(own, "bundle-only")).and_then(|_| tagged());
+    let own = of(in_bundle(sections, bundle).find(|at| is_accepted(*at)).unwrap_or(video));
+    let suggested = || of(in_bundle(sections, bundle).next()?);
+    let borrowed = own.filter(|own| has(own, "bundle-only")).and_then(|_| suggested());
     own.into_iter().chain(borrowed).chain([description.attributes.as_slice()]).collect()
 }
 
@@ -264,6 +295,7 @@ fn codecs(payload_types: impl Iterator<Item = u8>, attributes: &[Attribute]) -> 
                 payload_type,
                 name: name.to_owned(),
                 clock_rate: rest.split('/').next()?.parse().ok()?,
+                channels: rest.split('/').nth(1).map_or(Some(1), |channels| channels.trim().parse().ok())?,
                 parameters: parameters.collect(),
                 feedback: of("rtcp-fb", payload_type).map(str::to_owned).collect(),
             })

@@ -14,6 +14,10 @@ const MAIN: [u8; 3] = [0x4d, 0x40, 0x28];
 const HIGH: [u8; 3] = [0x64, 0x00, 0x28];
 
 fn answer_to(offer: &str, profile: [u8; 3]) -> Result<Answer, OfferError> {
+    answer_in(offer, profile, false)
+}
+
+fn answer_in(offer: &str, profile: [u8; 3], lip_sync: bool) -> Result<Answer, OfferError> {
     let offer = Offer::parse(offer)?;
     let credentials = Credentials { ufrag: "boxufrag".into(), password: "box-password-of-the-session".into() };
     let fingerprint = Fingerprint { hash: FingerprintHash::Sha256, digest: vec![0xab; 32] };
@@ -28,8 +32,16 @@ fn answer_to(offer: &str, profile: [u8; 3]) -> Result<Answer, OfferError> {
             candidates: &candidates,
             cname: "box",
             video: (track, ProfileLevelId(profile)),
+            sound: OfferedSound { ssrc: 3000, stream_id: "pgm-sound".into() },
+            lip_sync,
         },
     )
+}
+
+/// The lines of the answer's n-th section, as the grammar of another implementation takes them as well.
+fn section_of(sdp: &str, n: usize) -> Vec<&str> {
+    SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes())).unwrap();
+    sdp.split("m=").nth(n + 1).unwrap().lines().collect()
 }
 
 fn lines(sdp: &str) -> Vec<&str> {
@@ -37,8 +49,8 @@ fn lines(sdp: &str) -> Vec<&str> {
 }
 
 #[test]
-fn answers_a_browser_with_one_sending_section_and_refuses_the_others() {
-    let Answer { sdp, video } = answer_to(SAFARI, HIGH).unwrap();
+fn answers_a_browser_with_picture_and_sound() {
+    let Answer { sdp, video, sound } = answer_to(SAFARI, HIGH).unwrap();
     assert_eq!(
         lines(&sdp),
         [
@@ -47,7 +59,7 @@ fn answers_a_browser_with_one_sending_section_and_refuses_the_others() {
             "s=-",
             "t=0 0",
             "a=ice-lite",
-            "a=group:BUNDLE 0",
+            "a=group:BUNDLE 0 1",
             "a=msid-semantic: WMS *",
             "m=video 9 UDP/TLS/RTP/SAVPF 96 97",
             "c=IN IP4 0.0.0.0",
@@ -76,16 +88,99 @@ fn answers_a_browser_with_one_sending_section_and_refuses_the_others() {
             "a=ssrc:1000 msid:pgm-video pgm-video",
             "a=ssrc:2000 cname:box",
             "a=ssrc:2000 msid:pgm-video pgm-video",
-            "m=audio 0 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126",
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111",
             "c=IN IP4 0.0.0.0",
             "a=mid:1",
-            "a=inactive",
+            "a=ice-ufrag:boxufrag",
+            "a=ice-pwd:box-password-of-the-session",
+            &format!("a=fingerprint:sha-256 {}", ["AB"; 32].join(":")),
+            "a=setup:passive",
+            "a=rtcp-mux",
+            "a=rtpmap:111 opus/48000/2",
+            "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1",
+            "a=sendonly",
+            "a=msid:pgm-sound pgm-sound",
+            "a=ssrc:3000 cname:box",
+            "a=ssrc:3000 msid:pgm-sound pgm-sound",
         ]
     );
+    assert_eq!(sound, Some(NegotiatedSound { payload_type: 111 }));
     let playout_delay = Some(5);
-    assert_eq!(video, NegotiatedVideo { payload_type: 96, rtx_payload_type: Some(97), playout_delay, nack: true });
+    assert_eq!(video, NegotiatedVideo { payload_type: 96, rtx_payload_type: Some(97), playout_delay });
     // The grammar of another implementation takes it as well.
     SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes())).unwrap();
+}
+
+#[test]
+fn what_every_browser_offers_for_sound_is_accepted() {
+    for (offer, payload_type) in [(CHROMIUM, 111), (FIREFOX, 109), (SAFARI, 111)] {
+        let Answer { sdp, sound, .. } = answer_to(offer, HIGH).unwrap();
+        assert_eq!(sound, Some(NegotiatedSound { payload_type }));
+        assert!(sdp.contains("a=group:BUNDLE 0 1\r\n"), "{sdp}");
+        let audio = section_of(&sdp, 1);
+        assert_eq!(audio[0], format!("audio 9 UDP/TLS/RTP/SAVPF {payload_type}"));
+        assert!(audio.contains(&format!("a=rtpmap:{payload_type} opus/48000/2").as_str()), "{audio:?}");
+        assert!(section_of(&sdp, 0).contains(&"a=end-of-candidates") && !audio.contains(&"a=end-of-candidates"));
+    }
+}
+
+#[test]
+fn a_receivers_clock_is_agreed_on_where_it_is_offered() {
+    let offered = |offer: &str| answer_to(offer, HIGH).unwrap().sdp.contains(" rrtr\r\n");
+    assert!(!offered(CHROMIUM));
+    assert!(offered(&CHROMIUM.replace("goog-remb", "rrtr")));
+}
+
+#[test]
+fn for_lip_sync_both_are_in_one_stream_and_nothing_asks_for_haste() {
+    let Answer { sdp, video, sound } = answer_in(CHROMIUM, HIGH, true).unwrap();
+    assert_eq!(video.playout_delay, None);
+    assert!(sound.is_some() && !sdp.contains("playout-delay"), "{sdp}");
+    assert!(section_of(&sdp, 0).contains(&"a=msid:pgm-video pgm-video"), "{sdp}");
+    let audio = section_of(&sdp, 1);
+    assert!(audio.contains(&"a=msid:pgm-video pgm-sound"), "{sdp}");
+    assert!(audio.contains(&"a=ssrc:3000 msid:pgm-video pgm-sound"), "{sdp}");
+    let usual = answer_to(CHROMIUM, HIGH).unwrap();
+    assert!(usual.video.playout_delay.is_some());
+    assert!(section_of(&usual.sdp, 1).contains(&"a=msid:pgm-sound pgm-sound"));
+}
+
+#[test]
+fn sound_that_cannot_be_served_is_refused_and_the_picture_is_not() {
+    let (picture, sound) = CHROMIUM.split_at(CHROMIUM.find("m=audio").unwrap());
+    for (from, to) in [
+        ("a=recvonly", "a=sendonly"),
+        ("a=recvonly", "a=inactive"),
+        ("m=audio 9", "m=audio 0"),
+        ("a=mid:1", "a=mid:other"),
+        ("a=rtcp-mux", "a=x"),
+        ("opus/48000/2", "opus/48000"),
+        ("opus/48000/2", "opus/16000/2"),
+        ("opus/48000/2", "opus/48000/x"),
+        ("a=rtpmap:111 ", "a=rtpmap:112 "),
+    ] {
+        let refused = sound.replace(from, to);
+        assert_ne!(refused, sound);
+        let answer = answer_to(&format!("{picture}{refused}"), HIGH).unwrap();
+        assert_eq!(answer.sound, None, "{to}");
+        assert!(answer.sdp.contains("a=group:BUNDLE 0\r\n"), "{}", answer.sdp);
+        let audio = section_of(&answer.sdp, 1);
+        assert!(audio[0].starts_with("audio 0 ") && audio.last() == Some(&"a=inactive"), "{audio:?}");
+    }
+    assert_eq!(answer_to(picture, HIGH).unwrap().sound, None, "not asked for");
+}
+
+#[test]
+fn one_section_of_each_kind_is_accepted() {
+    let again = |text: &str| text.replace("a=mid:0", "a=mid:2").replace("a=mid:1", "a=mid:3");
+    let sections = &SAFARI[SAFARI.find("m=video").unwrap()..];
+    let offer = format!("{}{}", SAFARI.replace("BUNDLE 0 1", "BUNDLE 3 2 1 0"), again(sections));
+    let sdp = answer_to(&offer, HIGH).unwrap().sdp;
+    assert!(sdp.contains("a=group:BUNDLE 1 0\r\n"), "in the order of the offer: {sdp}");
+    let ports: Vec<_> = sdp.split("m=").skip(1).map(|section| &section[..7]).collect();
+    assert_eq!(ports, ["video 9", "audio 9", "video 0", "audio 0"]);
+    let has_candidates = |n| section_of(&sdp, n).contains(&"a=end-of-candidates");
+    assert!(has_candidates(1) && !has_candidates(0), "with the bundle's tag: {sdp}");
 }
 
 #[test]
@@ -125,9 +220,10 @@ fn an_offer_without_bundle_or_retransmission_is_served() {
         a=fingerprint:SHA-256 00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff\n\
         a=setup:active\nm=video 9 UDP/TLS/RTP/SAVPF 100\nc=IN IP4 0.0.0.0\na=rtcp-mux\na=recvonly\n\
         a=rtpmap:100 H264/90000\na=fmtp:100 packetization-mode=1;profile-level-id=42e01f";
-    let Answer { sdp, video } = answer_to(sdp, CONSTRAINED_BASELINE).unwrap();
+    let Answer { sdp, video, sound } = answer_to(sdp, CONSTRAINED_BASELINE).unwrap();
+    assert_eq!(sound, None);
     assert!(!sdp.contains("BUNDLE") && !sdp.contains("a=mid") && !sdp.contains("rtx"), "{sdp}");
-    assert_eq!(video, NegotiatedVideo { payload_type: 100, rtx_payload_type: None, playout_delay: None, nack: false });
+    assert_eq!(video, NegotiatedVideo { payload_type: 100, rtx_payload_type: None, playout_delay: None });
 }
 
 #[test]
@@ -165,7 +261,7 @@ fn sections_of_other_kinds_are_refused_in_their_place() {
     );
     let sdp = answer_to(&swapped, HIGH).unwrap().sdp;
     let order: Vec<_> = sdp.lines().filter(|line| line.starts_with("m=")).map(|line| &line[..9]).collect();
-    assert_eq!(order, ["m=audio 0", "m=video 9"]);
+    assert_eq!(order, ["m=audio 9", "m=video 9"]);
 }
 
 /// Sound first, picture second, each section with a transport of its own, as before bundling is agreed.
@@ -184,8 +280,8 @@ fn transport_lines(ufrag: &str, digest_byte: &str, setup: &str) -> String {
 }
 
 #[test]
-fn the_transport_is_that_of_the_section_that_is_served() {
-    // The sound is refused, so the picture's section carries the tag (RFC 9143 §7.3.1).
+fn the_transport_is_that_of_the_first_section_that_is_accepted() {
+    // No Opus: the sound is refused, so the picture's section carries the tag (RFC 9143 §7.3.1).
     let text = audio_first(&transport_lines("sound", "AA", "passive"), &transport_lines("picture", "BB", "actpass"));
     let offer = Offer::parse(&text).unwrap();
     assert_eq!(offer.credentials.ufrag, "picture");
@@ -193,12 +289,24 @@ fn the_transport_is_that_of_the_section_that_is_served() {
     assert_eq!(offer.fingerprints, [Fingerprint { hash: FingerprintHash::Sha256, digest: vec![0xbb; 32] }]);
     let sdp = answer_to(&text, CONSTRAINED_BASELINE).unwrap().sdp;
     assert!(sdp.contains("a=group:BUNDLE v\r\n"), "{sdp}");
+    let with_sound = |setup: &str| {
+        let sound = format!("a=rtpmap:111 opus/48000/2\n{}", transport_lines("sound", "AA", setup));
+        audio_first(&sound, &transport_lines("picture", "BB", "passive"))
+    };
+    let offer = Offer::parse(&with_sound("actpass")).unwrap();
+    assert_eq!(offer.credentials.ufrag, "sound");
+    assert_eq!(offer.fingerprints, [Fingerprint { hash: FingerprintHash::Sha256, digest: vec![0xaa; 32] }]);
+    let sdp = answer_to(&with_sound("actpass"), CONSTRAINED_BASELINE).unwrap().sdp;
+    assert!(sdp.contains("a=group:BUNDLE a v\r\n"), "{sdp}");
+    assert!(matches!(Offer::parse(&with_sound("passive")), Err(OfferError::Attribute { attribute: "setup", .. })));
+    let reordered = with_sound("passive").replace("BUNDLE a v", "BUNDLE v a").replace("passive", "active");
+    assert_eq!(Offer::parse(&reordered).unwrap().credentials.ufrag, "picture");
     let refused = audio_first(&transport_lines("sound", "AA", "actpass"), &transport_lines("picture", "BB", "passive"));
     assert!(matches!(Offer::parse(&refused), Err(OfferError::Attribute { attribute: "setup", .. })));
 }
 
 #[test]
-fn what_the_served_section_leaves_out_is_taken_from_the_session_or_from_the_bundle() {
+fn what_the_tagged_section_leaves_out_is_taken_from_the_session_or_from_the_bundle() {
     let whole = transport_lines("whole", "CC", "actpass");
     let session = audio_first(&transport_lines("sound", "AA", "actpass"), "a=ice-ufrag:picture")
         .replace("t=0 0", &format!("t=0 0\n{whole}"));

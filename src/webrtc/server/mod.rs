@@ -1,7 +1,7 @@
-//! The shell: one UDP port for all viewers, a thread that serves it, and the handle others use.
+//! The shell: one UDP port for all viewers, the threads that serve it, and the handle others use.
 //!
-//! Owns: the socket, the worker thread, sessions by name and address. Does not own: any protocol
-//! (the pure half of this room), HTTP (which calls the [`Handle`]).
+//! Owns: the socket, the controlling thread (`worker`) and those that send (`shards`), sessions by name and address.
+//! Does not own: any protocol (the pure half of this room), HTTP (which calls the [`Handle`]).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,12 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::dtls::{Identity, IdentityError};
 use super::sdp::{Fragment, FragmentError, Offer, OfferError};
-use super::sender::SendCounts;
+use super::sending::{Pacing, SendCounts};
 use super::session::{Phase, Session};
 use crate::clock::Clock;
 use crate::hub::Viewer;
@@ -22,12 +22,16 @@ use crate::media::StreamName;
 
 mod addresses;
 mod random;
+mod shard;
+mod shards;
 mod socket;
+mod timer;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
+use shard::MediaSent;
 use socket::Bound;
 use worker::Worker;
 
@@ -46,6 +50,12 @@ pub struct Config {
     pub local_addresses: fn() -> Vec<IpAddr>,
     /// Most sessions at once.
     pub max_viewers: usize,
+    /// Threads that send media; 0 for as many as the machine has cores to spare.
+    pub threads: usize,
+    /// How fast media may leave.
+    pub pacing: Pacing,
+    /// Whether picture and sound are shown together, instead of each as soon as it can be, where the viewer has no wish.
+    pub lip_sync: bool,
 }
 
 /// Why the egress cannot start.
@@ -134,20 +144,30 @@ pub struct SessionStatus {
     pub connected: Option<Instant>,
     /// `checking`, `handshaking`, `waiting` (for a picture to start at) or `playing`.
     pub state: &'static str,
-    /// What it was sent.
+    /// What it was sent of the picture.
     pub counts: SendCounts,
+    /// Whether it takes sound.
+    pub sound: bool,
+    /// What it was sent of the sound.
+    pub sound_counts: SendCounts,
     /// How often it asked for a new start of the picture.
     pub picture_losses: u64,
     /// Round-trip time, once known.
     pub round_trip: Option<Duration>,
-    /// Share of packets lost lately, 0 to 1.
+    /// How much the time its packets take varies, once known.
+    pub jitter: Option<Duration>,
+    /// From a picture's arrival at the box until it was shown, as the page reported it lately.
+    pub delay: Option<Duration>,
+    /// Share of the picture's packets lost lately, 0 to 1.
     pub loss: f32,
+    /// The same of the sound's.
+    pub sound_loss: f32,
     /// Datagrams of its that could not be read or were not authentic.
     pub malformed: u64,
 }
 
 impl SessionStatus {
-    fn of(id: &str, stream: &StreamName, session: &Session) -> Self {
+    fn of(id: &str, stream: &StreamName, session: &Session, sent: MediaSent, delay: Option<Duration>) -> Self {
         let reception = session.reception();
         Self {
             id: id.to_owned(),
@@ -157,14 +177,19 @@ impl SessionStatus {
             state: match session.phase() {
                 Phase::Checking => "checking",
                 Phase::Handshaking => "handshaking",
-                Phase::Connected if session.is_playing() => "playing",
+                Phase::Connected if sent.is_live => "playing",
                 Phase::Connected => "waiting",
                 Phase::Ended(_) => "ended",
             },
-            counts: session.counts(),
+            counts: sent.counts.picture,
+            sound: session.sound_ssrc().is_some(),
+            sound_counts: sent.counts.sound,
             picture_losses: reception.picture_losses,
             round_trip: reception.round_trip,
+            jitter: reception.jitter,
+            delay,
             loss: f32::from(reception.fraction_lost) / 256.0,
+            sound_loss: f32::from(reception.sound_fraction_lost) / 256.0,
             malformed: reception.malformed,
         }
     }
@@ -172,8 +197,15 @@ impl SessionStatus {
 
 type Reply<T> = oneshot::Sender<T>;
 
+/// What a session is to be made of.
+struct Asked {
+    offer: Box<Offer>,
+    viewer: Viewer,
+    lip_sync: Option<bool>,
+}
+
 enum Command {
-    Create { offer: Box<Offer>, viewer: Viewer, reply: Reply<Result<Created, CreateError>> },
+    Create { asked: Asked, reply: Reply<Result<Created, CreateError>> },
     Patch { id: String, etag: String, fragment: Fragment, reply: Reply<Result<(), PatchError>> },
     Restart { id: String, fragment: Fragment, reply: Reply<Result<Restarted, PatchError>> },
     Remove { id: String, reply: Reply<bool> },
@@ -185,7 +217,14 @@ struct Board {
     sessions: Mutex<Vec<SessionStatus>>,
     recent: Mutex<BTreeMap<StreamName, Vec<(u32, Instant)>>>,
     etags: Mutex<BTreeMap<String, String>>,
+    /// As pages reported them, and when.
+    delays: Mutex<BTreeMap<String, (Duration, Instant)>>,
 }
+
+/// A page reports its delay about every two seconds; what is older says nothing any more.
+const DELAY_HOLDS: Duration = Duration::from_secs(10);
+/// Edges a reader of [`Handle::edges`] may fall behind before it misses some.
+const EDGES_KEPT: usize = 256;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -201,17 +240,25 @@ fn log_name(id: &str) -> &str {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     board: Arc<Board>,
+    edges: broadcast::Sender<(String, u32)>,
+    clock: Clock,
 }
 
 impl Handle {
     /// Answers an offer. The viewer's session is the name of the session; it stays in the hub until
-    /// the session ends. Waits up to [`PICTURE_WAIT`] for a stream that has only just begun.
+    /// the session ends. Waits up to [`PICTURE_WAIT`] for a stream that has only just begun. `lip_sync` is the viewer's
+    /// wish, which goes before [`Config::lip_sync`].
     ///
     /// # Errors
     /// When the offer cannot be answered, there is no picture, or no room.
-    pub async fn create(&self, offer_sdp: &str, viewer: Viewer) -> Result<Created, CreateError> {
+    pub async fn create(
+        &self,
+        offer_sdp: &str,
+        viewer: Viewer,
+        lip_sync: Option<bool>,
+    ) -> Result<Created, CreateError> {
         let offer = Box::new(Offer::parse(offer_sdp)?);
-        let created = self.ask(|reply| Command::Create { offer, viewer, reply }).await;
+        let created = self.ask(|reply| Command::Create { asked: Asked { offer, viewer, lip_sync }, reply }).await;
         created.unwrap_or(Err(CreateError::Stopped))
     }
 
@@ -260,6 +307,21 @@ impl Handle {
         lock(&self.board.sessions).clone()
     }
 
+    /// Takes a viewer's word for how long a picture takes from its arrival at the box until it is shown.
+    pub fn report_delay(&self, session_id: &str, delay: Duration) {
+        // Of sessions that are there only, so that nothing is left of those that are gone.
+        let etags = lock(&self.board.etags);
+        if etags.contains_key(session_id) {
+            lock(&self.board.delays).insert(session_id.to_owned(), (delay, self.clock.now()));
+        }
+    }
+
+    /// Sessions whose picture has come up to the live one, each once: its name, and the RTP timestamp from which on the
+    /// pictures it is sent are the live ones.
+    pub fn edges(&self) -> broadcast::Receiver<(String, u32)> {
+        self.edges.subscribe()
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.ok()?;
@@ -280,12 +342,16 @@ impl Server {
     /// When the port cannot be had.
     pub fn bind(config: Config, clock: Clock) -> Result<(Handle, Self), BindError> {
         let listen = config.listen;
-        let socket = Bound::bind(listen).map_err(|source| BindError::Socket { listen, source })?;
+        let unusable = |source| BindError::Socket { listen, source };
+        let socket = Bound::bind(listen).map_err(unusable)?;
+        let outlet = socket.outlet().map_err(unusable)?;
         let identity = Identity::generate()?;
         let (commands, inbox) = mpsc::channel(COMMANDS_WAITING);
         let board = Arc::new(Board::default());
-        let worker = Worker::new(config, clock, identity, socket.local_addr(), board.clone(), inbox);
-        Ok((Handle { commands, board }, Self { worker, socket }))
+        let (edges, _) = broadcast::channel(EDGES_KEPT);
+        let (way, asked) = ((socket.local_addr(), outlet), (inbox, edges.clone()));
+        let worker = Worker::new(config, clock.clone(), identity, way, board.clone(), asked);
+        Ok((Handle { commands, board, edges, clock }, Self { worker, socket }))
     }
 
     /// The UDP address it is bound to.
@@ -293,7 +359,7 @@ impl Server {
         self.socket.local_addr()
     }
 
-    /// Serves viewers, on a thread of its own, until `stop` is cancelled; then says goodbye to all.
+    /// Serves viewers, on threads of its own, until `stop` is cancelled; then says goodbye to all.
     ///
     /// # Errors
     /// When the thread cannot be started or the socket fails.

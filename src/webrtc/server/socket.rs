@@ -1,10 +1,14 @@
 //! The one UDP socket: who asked which of the box's addresses, and many packets per system call.
+//!
+//! Owns: receiving, on the thread that listens ([`UdpSocket`]), and sending, on any thread ([`Outlet`]). Does not own:
+//! when to try again what the kernel has no room for (`shard`).
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,7 +21,7 @@ use tokio::io::Interest;
 
 use super::lock;
 use crate::webrtc::ice::Path;
-use crate::webrtc::sender::Batch;
+use crate::webrtc::sending::Batch;
 
 /// Asked of the kernel, which may give less: room for an IDR to many viewers.
 const SEND_BUFFER: usize = 4 << 20;
@@ -31,12 +35,20 @@ pub(super) struct Bound {
     local: SocketAddr,
 }
 
-/// The socket at work; IPv6 sockets carry IPv4 as well, and addresses are shown as what they are.
+/// The socket as it is listened to; IPv6 sockets carry IPv4 as well, and addresses are shown as what they are.
 pub(super) struct UdpSocket {
     io: tokio::net::UdpSocket,
-    is_v6: bool,
     local: SocketAddr,
+}
+
+/// The same socket as it is sent from, by every thread that serves viewers: the kernel takes datagrams of several
+/// threads at once, and what was learned about a path holds for all of them.
+pub(super) struct Outlet {
+    socket: Socket,
+    is_v6: bool,
     refusals: Mutex<Refusals>,
+    /// Whether there are any, so that the usual case takes no lock.
+    has_refusals: AtomicBool,
 }
 
 /// Where segmentation does not work: not every interface can, nor every way to a peer (a small MTU for one). What fails
@@ -98,6 +110,16 @@ impl Bound {
         }
         // Less room is no reason not to start.
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        if let Ok(bytes) = socket.send_buffer_size().map(|doubled| doubled / 2)
+            && bytes < SEND_BUFFER
+        {
+            tracing::info!(
+                "the system allows {} KB of the {} KB that would hold a keyframe for every viewer; \
+                 sysctl net.core.wmem_max={SEND_BUFFER} gives them",
+                bytes >> 10,
+                SEND_BUFFER >> 10
+            );
+        }
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         socket.bind(&listen.into())?;
         let local = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
@@ -108,10 +130,15 @@ impl Bound {
         self.local
     }
 
+    /// The way out, for any thread.
+    pub(super) fn outlet(&self) -> io::Result<Arc<Outlet>> {
+        let (socket, is_v6) = (self.socket.try_clone()?, self.local.is_ipv6());
+        Ok(Arc::new(Outlet { socket, is_v6, refusals: Mutex::default(), has_refusals: AtomicBool::new(false) }))
+    }
+
     /// Registers with the runtime it is called in.
     pub(super) fn into_async(self) -> io::Result<UdpSocket> {
-        let io = tokio::net::UdpSocket::from_std(self.socket.into())?;
-        Ok(UdpSocket { io, is_v6: self.local.is_ipv6(), local: self.local, refusals: Mutex::default() })
+        Ok(UdpSocket { io: tokio::net::UdpSocket::from_std(self.socket.into())?, local: self.local })
     }
 }
 
@@ -125,20 +152,11 @@ impl UdpSocket {
         self.io.readable().await
     }
 
-    pub(super) async fn writable(&self) -> io::Result<()> {
-        self.io.writable().await
-    }
-
     /// Whether a datagram waits to be read.
     #[cfg(test)]
     pub(super) fn has_datagram(&self) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
         nix::sys::socket::recv(self.io.as_raw_fd(), &mut [0], flags).is_ok()
-    }
-
-    /// Lets [`Self::writable`] wait for the next time there is room.
-    fn is_full(&self) {
-        let _ = self.io.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 
     /// One datagram and the path it came along. Errors of single datagrams are not told.
@@ -165,7 +183,9 @@ impl UdpSocket {
         }
         Ok((message.bytes, Path { local, peer }))
     }
+}
 
+impl Outlet {
     /// Sends one datagram. What cannot be sent now is lost, as any datagram may be.
     pub(super) fn send_one(&self, path: &Path, datagram: &[u8]) {
         if let Err(err) = self.send_raw(path, datagram, None) {
@@ -176,16 +196,13 @@ impl UdpSocket {
     /// Sends a batch, in one call where the interface can cut it up.
     pub(super) fn send(&self, now: Instant, path: &Path, batch: &Batch) -> Sent {
         let mut refused = false;
-        if batch.data.len() > batch.segment && !lock(&self.refusals).holds(now, path) {
+        if batch.data.len() > batch.segment && !self.is_refused(now, path) {
             match u16::try_from(batch.segment).map(|segment| self.send_raw(path, &batch.data, Some(segment))) {
                 // Segmentation may be what is refused, or the path.
                 Ok(Err(Errno::EIO | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT | Errno::EMSGSIZE)) => {
                     refused = true;
                 }
-                Ok(Err(Errno::EAGAIN | Errno::ENOBUFS)) => {
-                    self.is_full();
-                    return Sent::Blocked;
-                }
+                Ok(Err(Errno::EAGAIN | Errno::ENOBUFS)) => return Sent::Blocked,
                 Ok(_) => return Sent::Gone,
                 Err(_) => {}
             }
@@ -194,17 +211,21 @@ impl UdpSocket {
             match self.send_raw(path, packet, None) {
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => {
                     // Once a part is gone all is, for its sequence numbers must not be used again.
-                    self.is_full();
                     return if n == 0 { Sent::Blocked } else { Sent::Gone };
                 }
                 Ok(()) if refused => {
                     refused = false;
                     lock(&self.refusals).add(now, path);
+                    self.has_refusals.store(true, Ordering::Relaxed);
                 }
                 _ => {}
             }
         }
         Sent::Gone
+    }
+
+    fn is_refused(&self, now: Instant, path: &Path) -> bool {
+        self.has_refusals.load(Ordering::Relaxed) && lock(&self.refusals).holds(now, path)
     }
 
     fn send_raw(&self, path: &Path, data: &[u8], segment: Option<u16>) -> Result<(), Errno> {
@@ -236,7 +257,7 @@ impl UdpSocket {
             used += 1;
         }
         let controls = controls.get(..used).unwrap_or_default();
-        sendmsg(self.io.as_raw_fd(), &parts, controls, MsgFlags::MSG_DONTWAIT, Some(&peer)).map(|_| ())
+        sendmsg(self.socket.as_raw_fd(), &parts, controls, MsgFlags::MSG_DONTWAIT, Some(&peer)).map(|_| ())
     }
 
     fn on_the_wire(&self, peer: SocketAddr) -> SocketAddr {
@@ -272,11 +293,11 @@ mod tests {
         Batch { data: vec![7; 2_500], segment: 1_000 }
     }
 
-    #[tokio::test]
-    async fn a_path_that_fails_says_nothing_about_segmentation() {
+    #[test]
+    fn a_path_that_fails_says_nothing_about_segmentation() {
         let now = Clock::system().now();
         for listen in ["127.0.0.1:0", "[::]:0"] {
-            let socket = Bound::bind(listen.parse().unwrap()).unwrap().into_async().unwrap();
+            let socket = Bound::bind(listen.parse().unwrap()).unwrap().outlet().unwrap();
             let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             peer.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
             let good = Path { local: Ipv4Addr::LOCALHOST.into(), peer: peer.local_addr().unwrap() };

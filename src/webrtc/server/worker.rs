@@ -1,34 +1,38 @@
-//! The thread that serves the port: datagrams in, frames out, commands and timers between.
+//! The controlling thread: it listens to the port, holds the sessions and the subscriptions, and makes of every picture
+//! one frame for all viewers.
+//!
+//! Owns: who is meant by a datagram, commands, timers, status. Does not own: what viewers are sent as media (`shard`);
+//! the shard that is served on this thread is served in between.
 
-use std::collections::{HashMap, VecDeque};
-use std::future::Future;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{AbortHandle, Abortable};
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::socket::{Sent, UdpSocket};
-use super::{Board, Command, Config, CreateError, Created, Reply, SessionStatus, addresses, lock, log_name};
+use super::shard::{Key, MediaSent};
+use super::shards::{Place, Shards, threads_by_itself};
+use super::socket::{Outlet, UdpSocket};
+use super::timer::Timer;
+use super::{Board, Command, Config, CreateError, DELAY_HOLDS, SessionStatus, addresses, lock, log_name};
 use crate::clock::Clock;
-use crate::hub::{Delivery, Subscription, Viewer};
+use crate::hub::Viewer;
 use crate::media::StreamName;
 use crate::webrtc::dtls::Identity;
-use crate::webrtc::fanout::Fanout;
 use crate::webrtc::ice::{Path, Request};
-use crate::webrtc::rtcp::NtpClock;
-use crate::webrtc::sdp::Offer;
-use crate::webrtc::sender::Batch;
+use crate::webrtc::rtcp::{NtpClock, SenderReport};
+use crate::webrtc::sending::SendCounts;
 use crate::webrtc::session::{Ended, Phase, Session};
 
 mod commands;
+mod streams;
+
+use streams::{Agreed, Delivered, Deliveries, Stream};
 
 /// Timers are looked at this often: DTLS retransmission and reports need no better.
 const TICK: Duration = Duration::from_millis(50);
@@ -48,33 +52,23 @@ const RTP: std::ops::RangeInclusive<u8> = 128..=191;
 /// Packet types of RTCP among them (RFC 5761 §4).
 const RTCP: std::ops::RangeInclusive<u8> = 192..=223;
 
-type Key = u64;
-type Delivered = Result<(StreamName, u64, Box<Subscription>, Delivery), futures_util::future::Aborted>;
-type Deliveries = FuturesUnordered<Pin<Box<dyn Future<Output = Delivered> + Send>>>;
-
 struct Entry {
     id: String,
     /// Keeps the viewer in the hub.
     viewer: Viewer,
+    /// The stream it watches.
+    stream: Key,
     session: Session,
+    /// What was agreed on for its media, until that begins.
+    agreed: Option<Agreed>,
+    /// Who sends its media, once that flows.
+    place: Option<Place>,
+    /// The path its media takes, as its shard was told.
+    path: Option<Path>,
+    sent: Arc<Mutex<MediaSent>>,
     /// Names it answers to, for taking them away again.
     ufrags: Vec<String>,
     peers: Vec<SocketAddr>,
-}
-
-struct Waiting {
-    until: Instant,
-    offer: Box<Offer>,
-    viewer: Viewer,
-    reply: Reply<Result<Created, CreateError>>,
-}
-
-struct Stream {
-    generation: u64,
-    fanout: Fanout,
-    viewers: Vec<Key>,
-    waiting: Vec<Waiting>,
-    subscription: AbortHandle,
 }
 
 /// All state of the thread.
@@ -86,15 +80,15 @@ pub(super) struct Worker {
     listen: SocketAddr,
     board: Arc<Board>,
     inbox: mpsc::Receiver<Command>,
+    outlet: Arc<Outlet>,
+    pub(super) shards: Shards,
+    deliveries: Deliveries,
     sessions: HashMap<Key, Entry>,
     by_id: HashMap<String, Key>,
     by_ufrag: HashMap<String, Key>,
     by_peer: HashMap<SocketAddr, Key>,
     streams: HashMap<StreamName, Stream>,
-    /// Sessions that wait for room in the socket's buffer, in turn.
-    blocked: VecDeque<Key>,
-    next: u64,
-    batch: Batch,
+    next: Key,
     /// Announced to viewers, best first.
     addresses: Vec<SocketAddr>,
     status_due: Instant,
@@ -104,19 +98,19 @@ pub(super) struct Worker {
 /// What the thread waits for, and room to read into.
 pub(super) struct Loop {
     pub(super) socket: UdpSocket,
-    deliveries: Deliveries,
     tick: Interval,
+    timer: Timer,
     buffer: Vec<u8>,
     control: Vec<u8>,
 }
 
 impl Loop {
     /// Must be called within a runtime.
-    pub(super) fn new(socket: UdpSocket) -> Self {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (buffer, control) = (vec![0; LONGEST_DATAGRAM], UdpSocket::control_buffer());
-        Self { socket, deliveries: Deliveries::new(), tick, buffer, control }
+        Ok(Self { socket, tick, timer: Timer::new()?, buffer, control })
     }
 }
 
@@ -124,7 +118,7 @@ enum Wake {
     Stop,
     Command(Option<Command>),
     Readable,
-    Writable,
+    Due,
     Delivery(Delivered),
     Tick,
 }
@@ -134,29 +128,30 @@ impl Worker {
         config: Config,
         clock: Clock,
         identity: Identity,
-        listen: SocketAddr,
+        (listen, outlet): (SocketAddr, Arc<Outlet>),
         board: Arc<Board>,
-        inbox: mpsc::Receiver<Command>,
+        (inbox, edges): (mpsc::Receiver<Command>, broadcast::Sender<(String, u32)>),
     ) -> Self {
         let now = clock.now();
         let ntp = NtpClock::new(now, clock.wall());
         let addresses = addresses::announced(listen, config.local_addresses, &config.public_addresses);
         Self {
             config,
-            clock,
             ntp,
             identity,
             listen,
             board,
             inbox,
+            shards: Shards::new(clock.clone(), outlet.clone(), edges),
+            clock,
+            outlet,
+            deliveries: Deliveries::new(),
             sessions: HashMap::new(),
             by_id: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_peer: HashMap::new(),
             streams: HashMap::new(),
-            blocked: VecDeque::new(),
             next: 0,
-            batch: Batch::default(),
             addresses,
             status_due: now,
             addresses_due: now + ADDRESS_INTERVAL,
@@ -164,24 +159,33 @@ impl Worker {
     }
 
     pub(super) async fn run(mut self, socket: UdpSocket, stop: CancellationToken) -> io::Result<()> {
-        let mut io = Loop::new(socket);
+        let threads = match self.config.threads {
+            0 => threads_by_itself(),
+            threads => threads,
+        };
+        self.shards.start(threads)?;
+        let mut io = Loop::new(socket)?;
         while self.turn(&mut io, &stop).await? {}
         let keys: Vec<Key> = self.sessions.keys().copied().collect();
         for key in keys {
-            self.end(&io.socket, key, Ended::Removed);
+            self.end(key, Ended::Removed);
         }
         self.publish_status();
+        self.shards.stop();
         Ok(())
     }
 
     /// Waits for what comes next and does it; false when there is nothing to come any more.
     pub(super) async fn turn(&mut self, io: &mut Loop, stop: &CancellationToken) -> io::Result<bool> {
+        if let Some(due) = self.shards.due() {
+            io.timer.set(self.clock.now(), due)?;
+        }
         let wake = tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stop,
             ready = io.socket.readable() => ready.map(|()| Wake::Readable)?,
-            Some(delivered) = io.deliveries.next() => Wake::Delivery(delivered),
-            ready = io.socket.writable(), if !self.blocked.is_empty() => ready.map(|()| Wake::Writable)?,
+            fired = io.timer.fired() => fired.map(|()| Wake::Due)?,
+            Some(delivered) = self.deliveries.next() => Wake::Delivery(delivered),
             command = self.inbox.recv() => Wake::Command(command),
             _ = io.tick.tick() => Wake::Tick,
         };
@@ -192,14 +196,17 @@ impl Worker {
                     self.serve_others(io).await;
                 }
             }
-            Wake::Writable => self.drain_blocked(&io.socket),
-            Wake::Delivery(Ok(delivered)) => self.delivered(&io.socket, delivered, &mut io.deliveries),
-            // Its stream has no viewers any more.
+            Wake::Due => self.shards.wake(),
+            Wake::Delivery(Ok(delivered)) => self.delivered(delivered),
+            // Nobody wants it any more.
             Wake::Delivery(Err(_)) => {}
-            Wake::Command(Some(command)) => self.command(&io.socket, command, &mut io.deliveries),
-            Wake::Tick => self.tick(&io.socket),
+            Wake::Command(Some(command)) => self.command(command),
+            Wake::Tick => self.tick(),
         }
-        Ok(true)
+        match self.shards.are_well() {
+            true => Ok(true),
+            false => Err(io::Error::other("a thread that sends to viewers ended unexpectedly")),
+        }
     }
 
     /// Reads what has come, up to [`MOST_AT_ONCE`] datagrams; gives how many.
@@ -207,7 +214,7 @@ impl Worker {
         for read in 0..MOST_AT_ONCE {
             match io.socket.receive(&mut io.buffer, &mut io.control) {
                 Ok((len, path)) => {
-                    self.datagram(&io.socket, path, io.buffer.get_mut(..len).unwrap_or_default());
+                    self.datagram(path, io.buffer.get_mut(..len).unwrap_or_default());
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return read,
                 // A refused or unreachable peer of an earlier datagram.
@@ -222,45 +229,47 @@ impl Worker {
     async fn serve_others(&mut self, io: &mut Loop) {
         // Timers run only while the thread is not busy.
         tokio::task::yield_now().await;
-        if let Some(Some(Ok(delivered))) = io.deliveries.next().now_or_never() {
-            self.delivered(&io.socket, delivered, &mut io.deliveries);
+        self.shards.wake();
+        if let Some(Some(Ok(delivered))) = self.deliveries.next().now_or_never() {
+            self.delivered(delivered);
         }
-        self.drain_blocked(&io.socket);
         if let Ok(command) = self.inbox.try_recv() {
-            self.command(&io.socket, command, &mut io.deliveries);
+            self.command(command);
         }
         if io.tick.tick().now_or_never().is_some() {
-            self.tick(&io.socket);
+            self.tick();
         }
     }
 
     // ---- datagrams -------------------------------------------------------------------------
 
-    fn datagram(&mut self, socket: &UdpSocket, path: Path, datagram: &mut [u8]) {
+    fn datagram(&mut self, path: Path, datagram: &mut [u8]) {
         let now = self.clock.now();
         let (Some(&first), second) = (datagram.first(), datagram.get(1).copied().unwrap_or_default()) else { return };
         if STUN.contains(&first) {
-            return self.check(socket, now, path, datagram);
+            return self.check(now, path, datagram);
         }
         let Some(&key) = self.by_peer.get(&path.peer) else { return };
         let Some(entry) = self.sessions.get_mut(&key) else { return };
+        let mut keys = None;
         if DTLS.contains(&first) {
-            let before = entry.session.phase().clone();
-            entry.session.handle_dtls(now, path, datagram);
-            if before != Phase::Connected && *entry.session.phase() == Phase::Connected {
-                let after_ms = now.saturating_duration_since(entry.session.created_at()).as_millis() as u64;
-                let stream = entry.viewer.stream();
-                tracing::info!(session = log_name(&entry.id), %stream, peer = %path.peer, after_ms, "viewer connected");
-            }
+            keys = entry.session.handle_dtls(now, path, datagram);
         } else if RTP.contains(&first) && RTCP.contains(&second) {
-            entry.session.handle_rtcp(now, self.ntp.at(now), datagram);
+            let (shards, place) = (&mut self.shards, entry.place);
+            entry.session.handle_rtcp(now, self.ntp.at(now), datagram, |wish| {
+                if let Some(place) = place {
+                    shards.wish(place, key, wish);
+                }
+            });
         }
-        self.flush(socket, key);
-        self.pump(socket, now, key);
-        self.reap(socket, key);
+        self.flush(key);
+        if let Some(keys) = keys {
+            self.begin_media(now, key, keys);
+        }
+        self.reap(key);
     }
 
-    fn check(&mut self, socket: &UdpSocket, now: Instant, path: Path, datagram: &[u8]) {
+    fn check(&mut self, now: Instant, path: Path, datagram: &[u8]) {
         let Ok(request) = Request::read(datagram) else { return };
         let Some(&key) = self.by_ufrag.get(request.local_ufrag()) else { return };
         let Some(entry) = self.sessions.get_mut(&key) else { return };
@@ -274,7 +283,19 @@ impl Worker {
             Ok(_) => {}
             Err(err) => tracing::debug!(session = log_name(&entry.id), peer = %path.peer, %err, "check not answered"),
         }
-        self.flush(socket, key);
+        self.flush(key);
+        self.follow_path(key);
+    }
+
+    /// Media takes the path the viewer has chosen.
+    fn follow_path(&mut self, key: Key) {
+        let Some(entry) = self.sessions.get_mut(&key) else { return };
+        if let (Some(place), Some(path)) = (entry.place, entry.session.agent().selected())
+            && entry.path != Some(path)
+            && self.shards.set_path(place, key, path)
+        {
+            entry.path = Some(path);
+        }
     }
 
     fn forget_old_peers(&mut self, key: Key) {
@@ -291,145 +312,37 @@ impl Worker {
     }
 
     /// Sends what is not media.
-    fn flush(&mut self, socket: &UdpSocket, key: Key) {
+    fn flush(&mut self, key: Key) {
         let Some(entry) = self.sessions.get_mut(&key) else { return };
         while let Some((path, datagram)) = entry.session.poll_transmit() {
-            socket.send_one(&path, &datagram);
-        }
-    }
-
-    /// Sends the media that waits for a session, as far as the socket takes it.
-    fn pump(&mut self, socket: &UdpSocket, now: Instant, key: Key) -> bool {
-        let Some(entry) = self.sessions.get_mut(&key) else { return true };
-        let Some(stream) = self.streams.get(entry.viewer.stream()) else { return true };
-        while let Some(path) = entry.session.fill(now, stream.fanout.history(), &mut self.batch) {
-            if socket.send(now, &path, &self.batch) == Sent::Blocked {
-                if !self.blocked.contains(&key) {
-                    self.blocked.push_back(key);
-                }
-                return false;
-            }
-            entry.session.sent(now, &self.batch);
-        }
-        true
-    }
-
-    fn drain_blocked(&mut self, socket: &UdpSocket) {
-        let now = self.clock.now();
-        while let Some(key) = self.blocked.pop_front() {
-            if !self.pump(socket, now, key) {
-                break;
-            }
-        }
-    }
-
-    // ---- streams ---------------------------------------------------------------------------
-
-    fn delivered(
-        &mut self,
-        socket: &UdpSocket,
-        (name, generation, mut subscription, first): (StreamName, u64, Box<Subscription>, Delivery),
-        deliveries: &mut Deliveries,
-    ) {
-        if self.streams.get(&name).is_none_or(|stream| stream.generation != generation) {
-            return;
-        }
-        let mut delivery = Some(first);
-        for _ in 0..MOST_AT_ONCE {
-            let Some(item) = delivery.take().or_else(|| subscription.try_next()) else { break };
-            self.distribute(socket, &name, item);
-        }
-        if let Some(stream) = self.streams.get_mut(&name) {
-            stream.subscription = listen(deliveries, name.clone(), generation, subscription);
-        }
-        self.answer_waiting(&name);
-    }
-
-    fn distribute(&mut self, socket: &UdpSocket, name: &StreamName, delivery: Delivery) {
-        let now = self.clock.now();
-        let Some(stream) = self.streams.get_mut(name) else { return };
-        let Some(frame) = stream.fanout.handle(delivery) else { return };
-        let recent = stream.fanout.recent().iter().copied();
-        {
-            let mut board = lock(&self.board.recent);
-            let known = board.entry(name.clone()).or_default();
-            known.clear();
-            known.extend(recent);
-        }
-        let viewers = std::mem::take(&mut stream.viewers);
-        for &key in &viewers {
-            if let Some(entry) = self.sessions.get_mut(&key) {
-                entry.session.offer(now, &frame);
-            }
-            if self.blocked.is_empty() {
-                self.pump(socket, now, key);
-            } else if !self.blocked.contains(&key) {
-                self.blocked.push_back(key);
-            }
-        }
-        if let Some(stream) = self.streams.get_mut(name) {
-            stream.viewers = viewers;
-        }
-    }
-
-    /// Answers the offers that waited for the parameter sets.
-    fn answer_waiting(&mut self, name: &StreamName) {
-        let Some(stream) = self.streams.get_mut(name) else { return };
-        if stream.fanout.profile().is_none() {
-            return;
-        }
-        for Waiting { offer, viewer, reply, .. } in std::mem::take(&mut stream.waiting) {
-            let created = self.create(&offer, viewer);
-            self.reply_created(name, reply, created);
-        }
-    }
-
-    /// A viewer whose HTTP request went away meanwhile gets no session.
-    fn reply_created(
-        &mut self,
-        name: &StreamName,
-        reply: Reply<Result<Created, CreateError>>,
-        created: Result<Created, CreateError>,
-    ) {
-        let Err(Ok(unread)) = reply.send(created) else { return self.forget_unused(name) };
-        if let Some(&key) = self.by_id.get(&unread.session_id) {
-            self.remove(key);
-        }
-    }
-
-    fn forget_unused(&mut self, name: &StreamName) {
-        if self.streams.get(name).is_some_and(|stream| stream.viewers.is_empty() && stream.waiting.is_empty()) {
-            if let Some(stream) = self.streams.remove(name) {
-                stream.subscription.abort();
-            }
-            lock(&self.board.recent).remove(name);
+            self.outlet.send_one(&path, &datagram);
         }
     }
 
     // ---- ends and timers -------------------------------------------------------------------
 
-    fn end(&mut self, socket: &UdpSocket, key: Key, why: Ended) {
+    fn end(&mut self, key: Key, why: Ended) {
         let now = self.clock.now();
         if let Some(entry) = self.sessions.get_mut(&key) {
             entry.session.end(now, why);
         }
-        self.reap(socket, key);
+        self.reap(key);
     }
 
     /// Takes a session away that has ended.
-    fn reap(&mut self, socket: &UdpSocket, key: Key) {
+    fn reap(&mut self, key: Key) {
         let Some(entry) = self.sessions.get(&key) else { return };
         let Phase::Ended(why) = entry.session.phase() else { return };
-        let (stream, counts) = (entry.viewer.stream(), entry.session.counts());
+        let (stream, counts) = (entry.viewer.stream(), lock(&entry.sent).counts);
         match why {
             Ended::Removed | Ended::Left => {
-                tracing::info!(session = log_name(&entry.id), %stream, packets = counts.packets, "viewer left: {why}");
+                tracing::info!(session = log_name(&entry.id), %stream, packets = counts.picture.packets, "viewer left: {why}");
             }
             why => {
-                tracing::warn!(session = log_name(&entry.id), %stream, packets = counts.packets, err = %why, "viewer lost")
+                tracing::warn!(session = log_name(&entry.id), %stream, packets = counts.picture.packets, err = %why, "viewer lost")
             }
         }
-        self.flush(socket, key);
+        self.flush(key);
         self.remove(key);
     }
 
@@ -437,28 +350,29 @@ impl Worker {
         let Some(entry) = self.sessions.remove(&key) else { return };
         self.by_id.remove(&entry.id);
         lock(&self.board.etags).remove(&entry.id);
+        lock(&self.board.delays).remove(&entry.id);
         self.by_ufrag.retain(|_, owner| *owner != key);
         self.by_peer.retain(|_, owner| *owner != key);
-        self.blocked.retain(|blocked| *blocked != key);
+        if let Some(place) = entry.place {
+            self.shards.remove(place, entry.stream, key);
+        }
         let name = entry.viewer.stream().clone();
         if let Some(stream) = self.streams.get_mut(&name) {
-            stream.viewers.retain(|viewer| *viewer != key);
+            let listened = entry.place.is_some() && entry.session.sound_ssrc().is_some();
+            stream.has_left(listened);
         }
         self.forget_unused(&name);
     }
 
-    fn tick(&mut self, socket: &UdpSocket) {
-        // A full queue of the interface makes no event when it has room again.
-        self.drain_blocked(socket);
+    fn tick(&mut self) {
         let now = self.clock.now();
-        let ntp = self.ntp.at(now);
         let due = self.sessions.iter().filter(|(_, entry)| entry.session.poll_timeout() <= now);
         for key in due.map(|(key, _)| *key).collect::<Vec<_>>() {
+            let reports = self.reports(now, key);
             let Some(entry) = self.sessions.get_mut(&key) else { continue };
-            let rtp = self.streams.get(entry.viewer.stream()).and_then(|stream| stream.fanout.rtp_time(now));
-            entry.session.handle_timeout(now, ntp, rtp);
-            self.flush(socket, key);
-            self.reap(socket, key);
+            entry.session.handle_timeout(now, &reports);
+            self.flush(key);
+            self.reap(key);
         }
         let impatient = self.streams.iter_mut().filter(|(_, stream)| stream.waiting.iter().any(|w| w.until <= now));
         let names: Vec<_> = impatient.map(|(name, _)| name.clone()).collect();
@@ -484,29 +398,33 @@ impl Worker {
         }
     }
 
+    /// What sender reports say of the picture and the sound, once some of it was sent (RFC 3550 §6.4).
+    fn reports(&self, now: Instant, key: Key) -> Vec<SenderReport> {
+        let Some(entry) = self.sessions.get(&key) else { return Vec::new() };
+        let Some(stream) = self.streams.get(entry.viewer.stream()) else { return Vec::new() };
+        let counts = lock(&entry.sent).counts;
+        let ntp = self.ntp.at(now);
+        let report = |ssrc: Option<u32>, rtp: Option<u32>, counts: SendCounts| {
+            let (packets, octets) = (counts.packets as u32, counts.payload_bytes as u32);
+            let report = SenderReport { ssrc: ssrc?, ntp, rtp: rtp?, packets, octets };
+            (counts.packets > 0).then_some(report)
+        };
+        let picture = report(Some(entry.session.ssrc()), stream.fanout.rtp_time(now), counts.picture);
+        let sound = report(entry.session.sound_ssrc(), stream.fanout.sound_time(now), counts.sound);
+        picture.into_iter().chain(sound).collect()
+    }
+
     fn publish_status(&self) {
-        let mut statuses: Vec<_> = self
-            .sessions
-            .values()
-            .map(|entry| SessionStatus::of(&entry.id, entry.viewer.stream(), &entry.session))
-            .collect();
+        let now = self.clock.now();
+        let delays = lock(&self.board.delays);
+        let holds = |since: Instant| now.saturating_duration_since(since) < DELAY_HOLDS;
+        let of = |entry: &Entry| {
+            let delay = delays.get(&entry.id).filter(|(_, since)| holds(*since)).map(|(delay, _)| *delay);
+            SessionStatus::of(&entry.id, entry.viewer.stream(), &entry.session, *lock(&entry.sent), delay)
+        };
+        let mut statuses: Vec<_> = self.sessions.values().map(of).collect();
+        drop(delays);
         statuses.sort_by(|a, b| a.id.cmp(&b.id));
         *lock(&self.board.sessions) = statuses;
     }
-}
-
-/// Waits for the next delivery, until aborted.
-fn listen(
-    deliveries: &mut Deliveries,
-    name: StreamName,
-    generation: u64,
-    mut subscription: Box<Subscription>,
-) -> AbortHandle {
-    let (handle, registration) = AbortHandle::new_pair();
-    let next = async move {
-        let delivery = subscription.next().await;
-        (name, generation, subscription, delivery)
-    };
-    deliveries.push(Box::pin(Abortable::new(next, registration)));
-    handle
 }

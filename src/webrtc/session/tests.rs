@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 use rtc_dtls::config::ConfigBuilder;
@@ -14,9 +16,6 @@ use super::*;
 use crate::clock::Clock;
 use crate::webrtc::dtls::{Fingerprint, FingerprintHash, Identity};
 use crate::webrtc::ice::Credentials;
-use crate::webrtc::packetizer::Packetizer;
-use crate::webrtc::sdp::NegotiatedVideo;
-use crate::webrtc::sender::Sources;
 use crate::webrtc::srtp::{Keys, Profile};
 
 const PASSWORD: &str = "the-password-of-the-box";
@@ -53,11 +52,11 @@ impl Pair {
         let mut client = Endpoint::new(path().peer, TransportProtocol::UDP, None);
         client.connect(now, path().peer, Arc::new(config), None).unwrap();
         let local = Credentials { ufrag: "box".into(), password: PASSWORD.into() };
-        let negotiated = NegotiatedVideo { payload_type: 96, rtx_payload_type: None, playout_delay: None, nack: true };
         let parts = Parts {
             agent: Agent::new(crypto, local, "peer".into()),
             dtls: Dtls::new(identity.clone(), peer, &Profile::by_cpu()).unwrap(),
-            sender: Sender::new(Sources { ssrc: 1, rtx_ssrc: 2, first_sequence: 0 }, negotiated),
+            ssrc: 1,
+            sound_ssrc: Some(3),
             cname: "box".into(),
         };
         Self { now, identity, session: Session::new(now, parts), client, client_connected: false }
@@ -116,7 +115,8 @@ impl Pair {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.session.handle_timeout(self.now, 0, Some(0));
+        let report = SenderReport { ssrc: 1, ntp: 0, rtp: 0, packets: 1, octets: 1 };
+        self.session.handle_timeout(self.now, &[report]);
     }
 }
 
@@ -154,21 +154,12 @@ fn who_falls_silent_is_given_up_and_a_check_is_a_sign_of_life() {
     assert!(!pair.session_says().is_empty(), "it is told all the same");
 }
 
-/// Connected, keys known to both, and a picture sent: sender reports are due from now on.
+/// Connected, and keys known to both.
 fn playing() -> (Pair, Keys) {
     let mut pair = Pair::new();
     pair.connect();
     let keys = Keys::new(Profile::AeadAes128Gcm, &[1; 16], &[2; 12]).unwrap();
-    pair.session.srtp = Some((Inbound::new(&keys), Outbound::new(&keys)));
-    let mut unit = vec![0, 0, 1, 0x65];
-    unit.resize(2_000_000, 1);
-    let frame = Arc::new(Packetizer::default().h264(&unit, true, 0, pair.now).unwrap());
-    let (mut history, mut batch) = (History::default(), Batch::default());
-    history.push(frame.clone());
-    pair.session.offer(pair.now, &frame);
-    while pair.session.fill(pair.now, &history, &mut batch).is_some() {
-        pair.session.sent(pair.now, &batch);
-    }
+    pair.session.srtcp = Some((Inbound::new(&keys), Outbound::new(&keys).split().1));
     (pair, keys)
 }
 
@@ -194,10 +185,49 @@ fn one_compound_asks_for_a_bounded_number_of_packets() {
     }
     let words = (compound.len() / 4 - 1) as u16;
     compound[2..4].copy_from_slice(&words.to_be_bytes());
-    Outbound::new(&keys).protect_rtcp(&mut compound).unwrap();
-    pair.session.handle_rtcp(pair.now, 0, &mut compound);
+    Outbound::new(&keys).split().1.protect_rtcp(&mut compound).unwrap();
+    let mut wishes = Vec::new();
+    pair.session.handle_rtcp(pair.now, 0, &mut compound, |wish| wishes.push(wish));
     assert_eq!(pair.session.reception().malformed, 0);
-    assert_eq!(pair.session.counts().nacked, 64);
+    assert_eq!(wishes.len(), 64);
+    assert_eq!(wishes[1], Wish::Again { ssrc: 1, sequence: 5, following: 0 });
+}
+
+#[test]
+fn a_viewer_without_media_of_its_own_learns_the_round_trip_time() {
+    let (mut pair, keys) = playing();
+    pair.session_says();
+    let mut viewer = Outbound::new(&keys).split().1;
+    let mut tell = |pair: &mut Pair, ssrc: u8, fraction: u8| {
+        let mut compound = vec![0x80, 201, 0, 1, 0, 0, 0, ssrc, 0x80, 207, 0, 4, 0, 0, 0, ssrc, 4, 0, 0, 2];
+        compound.extend_from_slice(&[0, 0, 0x12, 0x34, fraction, 0, 0, 0]);
+        viewer.protect_rtcp(&mut compound).unwrap();
+        pair.session.handle_rtcp(pair.now, 0, &mut compound, |_| {});
+    };
+    let mut inbound = Inbound::new(&keys);
+    let mut answers = |pair: &mut Pair| -> Vec<Vec<u8>> {
+        let opened =
+            pair.session_says().into_iter().map(|mut datagram| inbound.unprotect_rtcp(&mut datagram).unwrap().to_vec());
+        opened.filter(|compound| compound[1] == 201).collect()
+    };
+    tell(&mut pair, 9, 1);
+    let [answer] = &answers(&mut pair)[..] else { panic!("an answer at once") };
+    assert_eq!(answer[answer.len() - 16..], [5, 0, 0, 3, 0, 0, 0, 9, 0x12, 0x34, 1, 0, 0, 0, 0, 0]);
+    for n in 2..200 {
+        tell(&mut pair, 9 + n % 2, n);
+        tell(&mut pair, n, n);
+    }
+    assert!(answers(&mut pair).is_empty(), "as often as it is asked");
+    assert!(pair.session.poll_timeout() <= pair.now + Duration::from_millis(50));
+    pair.pass(Duration::from_millis(50));
+    let [answer] = &answers(&mut pair)[..] else { panic!("one answer for all") };
+    let blocks = &answer[answer.len() - 4 * 12..];
+    for block in blocks.chunks(12) {
+        let delay = u32::from_be_bytes(block[8..].try_into().unwrap());
+        assert_eq!(delay, 65_536 / 20, "50 ms ago");
+    }
+    pair.pass(Duration::from_millis(50));
+    assert!(answers(&mut pair).is_empty(), "answered once");
 }
 
 #[test]
@@ -267,6 +297,6 @@ proptest! {
             });
         }
         let connected = *pair.session.phase() == Phase::Connected;
-        prop_assert_eq!(connected, pair.session.srtp.is_some());
+        prop_assert_eq!(connected, pair.session.srtcp.is_some());
     }
 }

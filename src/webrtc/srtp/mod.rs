@@ -40,21 +40,34 @@ pub enum SrtpError {
     KeyExhausted,
 }
 
-/// Protects what is sent under one direction's keys. Holds no sequence state for RTP: the caller
-/// gives the packet's index, so that one key serves several SSRCs and a failed send can be redone.
+/// Protects what is sent under one direction's keys. Media and reports are protected apart, for they may be sent by
+/// different threads, and each half has session keys of its own (RFC 3711 §4.3.2).
 pub struct Outbound {
-    profile: Profile,
-    rtp: RtpCipher,
-    rtcp: RtcpCipher,
-    srtcp_index: u32,
+    rtp: OutboundRtp,
+    rtcp: OutboundRtcp,
 }
 
 impl Outbound {
     /// Derives the session keys (RFC 3711 §4.3).
     pub fn new(keys: &Keys) -> Self {
-        Self { profile: keys.profile(), rtp: RtpCipher::new(keys), rtcp: RtcpCipher::new(keys), srtcp_index: 0 }
+        let rtp = OutboundRtp { profile: keys.profile(), cipher: RtpCipher::new(keys) };
+        Self { rtp, rtcp: OutboundRtcp { cipher: RtcpCipher::new(keys), index: 0 } }
     }
 
+    /// The half for media and the half for reports.
+    pub fn split(self) -> (OutboundRtp, OutboundRtcp) {
+        (self.rtp, self.rtcp)
+    }
+}
+
+/// Protects media. Holds no sequence state: the caller gives the packet's index, so that one key serves several SSRCs
+/// and a failed send can be redone.
+pub struct OutboundRtp {
+    profile: Profile,
+    cipher: RtpCipher,
+}
+
+impl OutboundRtp {
     /// How many bytes protection adds to an RTP packet.
     pub fn rtp_overhead(&self) -> usize {
         self.profile.rtp_tag_len()
@@ -66,16 +79,18 @@ impl Outbound {
     ///
     /// # Errors
     /// [`SrtpError::TooShort`] when there is no room for header and tag.
-    pub fn protect_rtp(
-        &mut self,
-        packet: &mut [u8],
-        header_len: usize,
-        ssrc: u32,
-        index: u64,
-    ) -> Result<(), SrtpError> {
-        self.rtp.protect(packet, header_len, ssrc, index)
+    pub fn protect_rtp(&self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) -> Result<(), SrtpError> {
+        self.cipher.protect(packet, header_len, ssrc, index)
     }
+}
 
+/// Protects reports, numbering them.
+pub struct OutboundRtcp {
+    cipher: RtcpCipher,
+    index: u32,
+}
+
+impl OutboundRtcp {
     /// Protects a compound RTCP packet, in place: the vector grows by tag and index.
     ///
     /// # Errors
@@ -84,11 +99,11 @@ impl Outbound {
         if packet.len() < RTCP_CLEAR {
             return Err(SrtpError::TooShort);
         }
-        if self.srtcp_index >= LAST_SRTCP_INDEX {
+        if self.index >= LAST_SRTCP_INDEX {
             return Err(SrtpError::KeyExhausted);
         }
-        self.srtcp_index += 1;
-        self.rtcp.protect(packet, self.srtcp_index)
+        self.index += 1;
+        self.cipher.protect(packet, self.index)
     }
 }
 

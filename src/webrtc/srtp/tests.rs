@@ -76,7 +76,7 @@ fn seals_as_rfc_7714_section_16_1_1() {
 #[test]
 fn the_other_implementation_opens_what_is_protected_across_a_rollover() {
     for profile in [Profile::Aes128CmSha1_80, Profile::AeadAes128Gcm] {
-        let mut ours = Outbound::new(&keys(profile, 3));
+        let (ours, mut reports) = Outbound::new(&keys(profile, 3)).split();
         let mut theirs = other(profile, 3);
         for index in 0xfff0_u64..0x1_0010 {
             let plain = packet(index as u16, &[index as u8; 1000]);
@@ -87,9 +87,9 @@ fn the_other_implementation_opens_what_is_protected_across_a_rollover() {
         }
         for n in 1..5 {
             let mut compound = Vec::new();
-            crate::webrtc::rtcp::write_goodbye(&mut compound, n, "box");
+            crate::webrtc::rtcp::write_goodbye(&mut compound, &[n], "box");
             let plain = compound.clone();
-            ours.protect_rtcp(&mut compound).unwrap();
+            reports.protect_rtcp(&mut compound).unwrap();
             assert_eq!(theirs.decrypt_rtcp(&compound).unwrap()[..], plain[..], "{profile:?}");
         }
     }
@@ -111,7 +111,7 @@ fn opens_what_the_other_implementation_protects_once() {
             assert_eq!(ours.unprotect_rtp(&mut again, HEADER), Err(SrtpError::Replayed));
         }
         let mut compound = Vec::new();
-        crate::webrtc::rtcp::write_goodbye(&mut compound, 77, "box");
+        crate::webrtc::rtcp::write_goodbye(&mut compound, &[77], "box");
         let protected = theirs.encrypt_rtcp(&compound).unwrap().to_vec();
         assert_eq!(ours.unprotect_rtcp(&mut protected.clone()).unwrap(), compound, "{profile:?}");
         assert_eq!(ours.unprotect_rtcp(&mut protected.clone()), Err(SrtpError::Replayed));
@@ -121,10 +121,10 @@ fn opens_what_the_other_implementation_protects_once() {
 #[test]
 fn a_changed_bit_is_noticed_and_changes_no_state() {
     for profile in [Profile::Aes128CmSha1_80, Profile::AeadAes128Gcm] {
-        let mut ours = Outbound::new(&keys(profile, 1));
+        let (_, mut ours) = Outbound::new(&keys(profile, 1)).split();
         let mut inbound = Inbound::new(&keys(profile, 1));
         let mut compound = Vec::new();
-        crate::webrtc::rtcp::write_goodbye(&mut compound, 5, "box");
+        crate::webrtc::rtcp::write_goodbye(&mut compound, &[5], "box");
         ours.protect_rtcp(&mut compound).unwrap();
         for bit in 0..compound.len() * 8 {
             let mut damaged = compound.clone();

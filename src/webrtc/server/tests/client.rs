@@ -29,6 +29,7 @@ pub(super) struct Client {
     provider: Arc<dyn RTCCryptoProvider>,
     certificate: Certificate,
     pub(super) profiles: Vec<Offered>,
+    pub(super) takes_sound: bool,
     pub(super) socket: UdpSocket,
     pub(super) box_address: Option<SocketAddr>,
     pub(super) username: String,
@@ -55,6 +56,7 @@ impl Client {
             provider,
             certificate,
             profiles: vec![Offered::Srtp_Aes128_Cm_Hmac_Sha1_80, Offered::Srtp_Aead_Aes_128_Gcm],
+            takes_sound: false,
             socket: UdpSocket::bind("127.0.0.1:0").await.unwrap(),
             box_address: None,
             username: String::new(),
@@ -70,14 +72,17 @@ impl Client {
         let der = &self.certificate.certificate[0];
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der).as_ref().to_vec();
         let fingerprint = Fingerprint { hash: FingerprintHash::Sha256, digest };
+        let sound = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\n\
+             a=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n";
+        let (bundle, sound) = if self.takes_sound { ("0 1", sound) } else { ("0", "") };
         format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {bundle}\r\n\
              m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:{UFRAG}\r\n\
              a=ice-pwd:0123456789012345678901\r\na=fingerprint:{fingerprint}\r\na=setup:actpass\r\na=recvonly\r\n\
              a=rtcp-mux\r\na=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay\r\n\
              a=rtpmap:96 H264/90000\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\n\
              a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
-             a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
+             a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n{sound}"
         )
     }
 

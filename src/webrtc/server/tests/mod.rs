@@ -1,6 +1,7 @@
 //! The egress over loopback, watched by a client made of other implementations.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Offered;
@@ -30,7 +31,8 @@ impl Transform for AsItIs {
 
 fn config(listen: SocketAddr, max_viewers: usize) -> Config {
     let local_addresses = || vec![IpAddr::from([127, 0, 0, 1])];
-    Config { listen, public_addresses: vec![], local_addresses, max_viewers }
+    let pacing = Pacing { live_bps: None, join_bps: 100_000_000 };
+    Config { listen, public_addresses: vec![], local_addresses, max_viewers, threads: 1, pacing, lip_sync: false }
 }
 
 struct TestBox {
@@ -40,25 +42,32 @@ struct TestBox {
     stop: CancellationToken,
     running: tokio::task::JoinHandle<io::Result<()>>,
     viewers: u32,
+    /// As viewers wish it.
+    lip_sync: Option<bool>,
 }
 
 impl TestBox {
     fn start(listen: &str, max_viewers: usize) -> Self {
+        Self::start_with(config(listen.parse().unwrap(), max_viewers), || Box::new(AsItIs))
+    }
+
+    fn start_with(config: Config, sound: impl Fn() -> Box<dyn Transform> + Send + Sync + 'static) -> Self {
         let clock = Clock::system();
-        let renditions = Renditions::new(|| Box::new(AsItIs), || Box::new(AsItIs));
+        let renditions = Renditions::new(|| Box::new(AsItIs), sound);
         let hub = Hub::new(clock.clone(), Access::open(), Problems::default(), renditions);
-        let (handle, server) = Server::bind(config(listen.parse().unwrap(), max_viewers), clock.clone()).unwrap();
+        let (handle, mut server) = Server::bind(config, clock.clone()).unwrap();
+        server.worker.shards.inline_first = 1;
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.run(stop.clone()));
-        Self { clock, hub, handle, stop, running, viewers: 0 }
+        Self { clock, hub, handle, stop, running, viewers: 0, lip_sync: None }
     }
 
     fn publish(&self) -> Source {
         let from = "127.0.0.1:5000".parse().unwrap();
         let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "test" };
         let mut publisher = self.hub.publish(request).unwrap();
-        let track = Track { id: TrackId(256), codec: Codec::H264 };
-        publisher.send(MediaItem::Tracks(Arc::new([track]))).unwrap();
+        let tracks = [(256, Codec::H264), (257, Codec::Opus)].map(|(id, codec)| Track { id: TrackId(id), codec });
+        publisher.send(MediaItem::Tracks(Arc::new(tracks))).unwrap();
         Source { publisher, clock: self.clock.clone(), pts: 0 }
     }
 
@@ -66,11 +75,14 @@ impl TestBox {
         self.viewers += 1;
         let (stream, session) = (StreamName::program(), format!("session-{}", self.viewers));
         let viewer = self.hub.join(JoinRequest { stream, session, from: None, secret: None }).unwrap();
-        self.handle.create(offer, viewer).await
+        self.handle.create(offer, viewer, self.lip_sync).await
     }
 
     async fn viewer(&mut self) -> (Client, Created) {
-        let mut client = Client::new().await;
+        self.viewer_as(Client::new().await).await
+    }
+
+    async fn viewer_as(&mut self, mut client: Client) -> (Client, Created) {
         let created = self.create(&client.offer()).await.unwrap();
         client.take_answer(&created.answer_sdp);
         (client, created)
@@ -105,8 +117,16 @@ impl Source {
         data.resize(data.len() + bytes, 7);
         let pts = Timestamp90k(self.pts);
         self.pts += 3_000;
-        let (track, codec, arrived) = (TrackId(256), Codec::H264, self.clock.now());
-        let data = Bytes::from(data);
+        self.unit(TrackId(256), Codec::H264, pts, random_access, data);
+    }
+
+    /// Sound that belongs to the next picture.
+    fn sound(&mut self, data: &[u8]) {
+        self.unit(TrackId(257), Codec::Opus, Timestamp90k(self.pts), true, data.to_vec());
+    }
+
+    fn unit(&mut self, track: TrackId, codec: Codec, pts: Timestamp90k, random_access: bool, data: Vec<u8>) {
+        let (arrived, data) = (self.clock.now(), Bytes::from(data));
         let unit = AccessUnit { track, codec, pts, dts: pts, random_access, data, arrived };
         self.publisher.send(MediaItem::Unit(Arc::new(unit))).unwrap();
     }
@@ -124,6 +144,22 @@ async fn rtp(client: &mut Client) -> (u16, u32, bool, Vec<u8>) {
     }
 }
 
+/// The sources of the picture and of its retransmission.
+fn ssrcs(created: &Created) -> [u32; 2] {
+    let line = created.answer_sdp.lines().find_map(|line| line.strip_prefix("a=ssrc-group:FID ")).unwrap();
+    let mut ssrcs = line.split(' ').map(|ssrc| ssrc.parse().unwrap());
+    [(); 2].map(|()| ssrcs.next().unwrap())
+}
+
+/// "The packet of this sequence number is missing."
+fn nack(ssrc: u32, sequence: u16) -> Vec<u8> {
+    let mut nack = vec![0x81, 205, 0, 3, 0, 0, 0, 1];
+    nack.extend_from_slice(&ssrc.to_be_bytes());
+    nack.extend_from_slice(&sequence.to_be_bytes());
+    nack.extend_from_slice(&[0, 0]);
+    nack
+}
+
 /// The packets of one access unit.
 async fn access_unit(client: &mut Client) -> Vec<(u16, u32, Vec<u8>)> {
     let mut all = Vec::new();
@@ -137,7 +173,7 @@ async fn access_unit(client: &mut Client) -> Vec<(u16, u32, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_viewer_gets_every_picture_from_the_next_random_access_point_on() {
+async fn a_viewer_gets_the_current_group_of_pictures_at_once_and_every_picture_after_it() {
     for listen in ["127.0.0.1:0", "[::]:0"] {
         for profiles in [
             vec![Offered::Srtp_Aes128_Cm_Hmac_Sha1_80],
@@ -145,30 +181,56 @@ async fn a_viewer_gets_every_picture_from_the_next_random_access_point_on() {
         ] {
             let mut server = TestBox::start(listen, 10);
             let mut source = server.publish();
-            source.picture(true, 3_000);
-            let mut client = Client::new().await;
-            client.profiles = profiles.clone();
-            let created = server.create(&client.offer()).await.unwrap();
-            client.take_answer(&created.answer_sdp);
-            assert!(client.connect().await, "{listen} {profiles:?}");
-            assert_ne!(client.profile, Some(Offered::Srtp_Aead_Aes_256_Gcm));
-            // The keys are there before the box has seen the last flight: give it a moment.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            source.picture(false, 3_000);
+            source.picture(true, 700);
             source.picture(true, 100_000);
             source.picture(false, 500);
+            let mut client = Client::new().await;
+            client.profiles = profiles.clone();
+            let (mut client, _) = server.viewer_as(client).await;
+            assert!(client.connect().await, "{listen} {profiles:?}");
+            assert_ne!(client.profile, Some(Offered::Srtp_Aead_Aes_256_Gcm));
             let first = access_unit(&mut client).await;
             assert_eq!(first[0].2[0] & 0x1f, 24, "parameter sets first");
             assert_eq!(first.iter().map(|(_, _, payload)| payload.len()).sum::<usize>(), 100_000 + 1 + 11 + 87 * 2);
             let second = access_unit(&mut client).await;
             assert_eq!(second.len(), 1);
-            assert_eq!(second[0].1.wrapping_sub(first[0].1), 3_000);
             assert_eq!(second[0].0, first[0].0.wrapping_add(first.len() as u16));
+            // However long the handshake took: what follows was taken later than that.
+            source.pts += Timestamp90k::HZ;
+            source.picture(false, 500);
+            let third = access_unit(&mut client).await;
+            assert_eq!(third[0].0, second[0].0.wrapping_add(1));
+            source.picture(false, 500);
+            let fourth = access_unit(&mut client).await;
+            // They are told when all have been sent.
+            tokio::time::sleep(Duration::from_millis(50)).await;
             let recent = server.handle.recent_frames(&StreamName::program());
             assert_eq!(recent.len(), 4);
-            assert_eq!(recent[3].0, second[0].1);
+            assert_eq!(recent[3].0, fourth[0].1, "live pictures have their true stamps");
         }
     }
+}
+
+#[tokio::test]
+async fn the_first_live_picture_of_a_joiner_is_named() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut edges = server.handle.edges();
+    let mut source = server.publish();
+    source.picture(true, 20_000);
+    source.picture(false, 500);
+    let (mut client, created) = server.viewer().await;
+    assert!(client.connect().await);
+    let edge = tokio::spawn(async move { tokio::time::timeout(Duration::from_secs(5), edges.recv()).await });
+    let mut stamps = Vec::new();
+    for n in 0..10 {
+        if n >= 2 {
+            source.picture(false, 500);
+        }
+        stamps.push(access_unit(&mut client).await[0].1);
+    }
+    let (session, rtp) = edge.await.unwrap().expect("an edge").unwrap();
+    assert_eq!(session, created.session_id);
+    assert!(stamps.contains(&rtp), "{rtp} is none of {stamps:?}");
 }
 
 #[tokio::test]
@@ -178,7 +240,7 @@ async fn the_session_survives_the_source() {
     source.picture(true, 500);
     let (mut client, _) = server.viewer().await;
     assert!(client.connect().await);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    access_unit(&mut client).await;
     source.picture(true, 500);
     let before = access_unit(&mut client).await;
     drop(source);
@@ -199,18 +261,17 @@ async fn missing_packets_are_sent_again_and_reports_are_sent_and_read() {
     source.picture(true, 500);
     let (mut client, created) = server.viewer().await;
     assert!(client.connect().await);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    access_unit(&mut client).await;
     source.picture(true, 5_000);
     let unit = access_unit(&mut client).await;
-    let ssrc_line = created.answer_sdp.lines().find(|line| line.starts_with("a=ssrc-group:FID ")).unwrap().to_owned();
-    let ssrcs: Vec<u32> = ssrc_line.split(' ').skip(1).map(|ssrc| ssrc.parse().unwrap()).collect();
-    let mut nack = vec![0x81, 205, 0, 3, 0, 0, 0, 1];
-    nack.extend_from_slice(&ssrcs[0].to_be_bytes());
-    nack.extend_from_slice(&unit[2].0.to_be_bytes());
-    nack.extend_from_slice(&[0, 0]);
+    let ssrcs = ssrcs(&created);
+    let mut report = vec![0x81, 201, 0, 7, 0, 0, 0, 1];
+    report.extend_from_slice(&ssrcs[0].to_be_bytes());
+    report.extend_from_slice(&[64, 0, 0, 1]);
+    report.extend_from_slice(&[0u32, 450, 0, 0].map(u32::to_be_bytes).concat());
     let mut pli = vec![0x81, 206, 0, 2, 0, 0, 0, 1];
     pli.extend_from_slice(&ssrcs[0].to_be_bytes());
-    client.send_rtcp(&[nack, pli].concat()).await;
+    client.send_rtcp(&[report, nack(ssrcs[0], unit[2].0), pli].concat()).await;
     let (mut resent, mut reported) = (false, false);
     while !(resent && reported) {
         match client.next().await {
@@ -230,11 +291,163 @@ async fn missing_packets_are_sent_again_and_reports_are_sent_and_read() {
             Some(Got::Closed) => panic!("closed"),
         }
     }
+    server.handle.report_delay(&created.session_id, Duration::from_millis(31));
+    server.handle.report_delay("nobody", Duration::from_millis(31));
     tokio::time::sleep(Duration::from_millis(600)).await;
     let status = server.handle.sessions().remove(0);
     assert_eq!((status.state, status.picture_losses, status.counts.nacked), ("playing", 1, 1));
     assert_eq!(status.counts.retransmitted, 1);
+    assert_eq!((status.loss, status.jitter), (0.25, Some(Duration::from_millis(5))));
+    assert_eq!((status.delay, status.sound), (Some(Duration::from_millis(31)), false));
     assert_eq!(status.peer, client.socket.local_addr().ok());
+}
+
+#[tokio::test]
+async fn viewers_of_every_thread_get_every_picture_in_order_and_what_they_miss() {
+    let config = Config { threads: 3, ..config("127.0.0.1:0".parse().unwrap(), 10) };
+    let mut server = TestBox::start_with(config, || Box::new(AsItIs));
+    let mut source = server.publish();
+    source.picture(true, 3_000);
+    let mut viewers = Vec::new();
+    for _ in 0..6 {
+        // A stream that does not move is not begun with.
+        source.picture(true, 300);
+        let (mut client, created) = server.viewer().await;
+        assert!(client.connect().await);
+        viewers.push((client, created));
+    }
+    // No more than what a socket holds until it is read below.
+    for n in 0..20 {
+        source.picture(n % 7 == 0, 3_000);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for (client, created) in &mut viewers {
+        let mut last: Option<(u16, u32)> = None;
+        let mut missed = None;
+        for _ in 0..20 {
+            for (sequence, timestamp, payload) in access_unit(client).await {
+                if let Some((before, stamp)) = last {
+                    assert_eq!(sequence, before.wrapping_add(1));
+                    assert!(timestamp.wrapping_sub(stamp) < 90_000, "{stamp} {timestamp}");
+                }
+                last = Some((sequence, timestamp));
+                missed = Some((sequence, payload));
+            }
+        }
+        let (sequence, lost) = missed.unwrap();
+        client.send_rtcp(&nack(ssrcs(created)[0], sequence)).await;
+        let again = loop {
+            if let Got::Rtp { payload_type: 97, payload, .. } = client.next().await.expect("what was missed") {
+                break payload;
+            }
+        };
+        assert_eq!(again[2..], lost);
+    }
+    // Whoever serves it follows a viewer to another address.
+    for (client, _) in &mut viewers {
+        client.socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.check().await;
+        assert!(client.receive().await.is_some());
+    }
+    source.picture(false, 500);
+    for (client, created) in &mut viewers {
+        access_unit(client).await;
+        assert!(server.handle.remove(&created.session_id).await);
+    }
+    server.becomes_empty().await;
+    server.stop.cancel();
+    (&mut server.running).await.unwrap().unwrap();
+}
+
+/// Knows how many of its kind there are.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Self(alive.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Transform for Counted {
+    fn push(&mut self, item: &MediaItem) -> Vec<MediaItem> {
+        vec![item.clone()]
+    }
+
+    fn problem(&self) -> Option<TransformProblem> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn sound_is_made_and_sent_while_somebody_takes_it() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let becomes = async |count: usize| {
+        for _ in 0..100 {
+            if made.load(Ordering::SeqCst) == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{} makers of sound instead of {count}", made.load(Ordering::SeqCst));
+    };
+    let (alive, config) = (made.clone(), config("127.0.0.1:0".parse().unwrap(), 10));
+    let mut server = TestBox::start_with(config, move || Box::new(Counted::new(&alive)));
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut deaf, _) = server.viewer().await;
+    assert!(deaf.connect().await);
+    let mut client = Client::new().await;
+    client.takes_sound = true;
+    let (mut client, created) = server.viewer_as(client).await;
+    source.sound(b"for nobody");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    becomes(0).await;
+    assert!(client.connect().await);
+    becomes(1).await;
+    source.sound(b"first");
+    source.sound(b"second");
+    source.picture(false, 500);
+    let (mut heard, mut pictures, mut reports) = (Vec::new(), 0, 0);
+    while heard.len() < 2 || pictures < 2 || reports < 2 {
+        match client.next().await {
+            Some(Got::Rtp { payload_type: 111, payload, sequence, .. }) => heard.push((sequence, payload)),
+            Some(Got::Rtp { payload_type: 96, .. }) => pictures += 1,
+            // The first may have been sent before there was any sound.
+            Some(Got::Rtcp(compound)) => reports = if compound[1] == compound[29] { 2 } else { 0 },
+            Some(Got::Rtp { .. }) | None => {}
+            Some(Got::Closed) => panic!("closed"),
+        }
+    }
+    assert_eq!((heard[0].1.as_slice(), heard[1].1.as_slice()), (&b"first"[..], &b"second"[..]));
+    assert_eq!(heard[1].0, heard[0].0.wrapping_add(1));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let sessions = server.handle.sessions();
+    let sound: Vec<_> = sessions.iter().map(|session| (session.sound, session.sound_counts.packets)).collect();
+    assert_eq!(sound, [(false, 0), (true, 2)]);
+    assert!(server.handle.remove(&created.session_id).await);
+    becomes(0).await;
+    for _ in 0..2 {
+        access_unit(&mut deaf).await;
+    }
+    source.sound(b"for nobody");
+    source.picture(false, 500);
+    loop {
+        match deaf.next().await.expect("the picture") {
+            Got::Rtp { payload_type, .. } => {
+                assert_eq!(payload_type, 96);
+                break;
+            }
+            Got::Rtcp(_) => {}
+            Got::Closed => panic!("closed"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -349,6 +562,23 @@ async fn there_are_no_more_sessions_than_allowed_and_none_twice() {
 }
 
 #[tokio::test]
+async fn a_viewers_wish_for_lip_sync_goes_before_the_settings() {
+    for (setting, wish, expected) in
+        [(true, None, true), (false, None, false), (true, Some(false), false), (false, Some(true), true)]
+    {
+        let config = Config { lip_sync: setting, ..config("127.0.0.1:0".parse().unwrap(), 1) };
+        let mut server = TestBox::start_with(config, || Box::new(AsItIs));
+        let mut source = server.publish();
+        source.picture(true, 500);
+        server.lip_sync = wish;
+        let mut client = Client::new().await;
+        client.takes_sound = true;
+        let answer = server.create(&client.offer()).await.unwrap().answer_sdp;
+        assert_eq!(answer.contains("a=msid:pgm-video pgm-sound"), expected, "{setting} {wish:?}");
+    }
+}
+
+#[tokio::test]
 async fn trickled_candidates_are_checked_and_a_restart_takes_new_credentials() {
     let mut server = TestBox::start("127.0.0.1:0", 10);
     let mut source = server.publish();
@@ -409,7 +639,7 @@ async fn a_flood_of_datagrams_does_not_hold_up_commands() {
     let removed = tokio::spawn(async move { handle.remove("nobody").await });
     tokio::task::yield_now().await;
     let Server { mut worker, socket } = server;
-    let mut loop_state = worker::Loop::new(socket.into_async().unwrap());
+    let mut loop_state = worker::Loop::new(socket.into_async().unwrap()).unwrap();
     loop_state.socket.readable().await.unwrap();
     assert!(worker.turn(&mut loop_state, &CancellationToken::new()).await.unwrap());
     assert!(loop_state.socket.has_datagram(), "the flood goes on");

@@ -1,22 +1,24 @@
 //! What handles ask of the worker: sessions are made, checked, restarted and removed.
 
+use std::sync::Arc;
+
 use super::super::random::{random, random_text};
-use super::super::{Command, CreateError, Created, PICTURE_WAIT, PatchError, Reply, Restarted, lock, log_name};
-use super::{Deliveries, Entry, Stream, UdpSocket, Waiting, Worker, listen};
-use crate::hub::{Rendition, Viewer};
+use super::super::{Asked, Command, CreateError, Created, PICTURE_WAIT, PatchError, Reply, Restarted, lock, log_name};
+use super::streams::{Agreed, Waiting};
+use super::{Entry, Worker};
 use crate::webrtc::dtls::Dtls;
-use crate::webrtc::fanout::Fanout;
 use crate::webrtc::ice::{Agent, Credentials};
-use crate::webrtc::sdp::{AnswerRequest, Fragment, Offer, OfferError, OfferedTrack, answer, restart_answer};
-use crate::webrtc::sender::{Sender, Sources};
+use crate::webrtc::sdp::{AnswerRequest, Fragment, OfferError, OfferedSound, OfferedTrack};
+use crate::webrtc::sdp::{answer, restart_answer};
+use crate::webrtc::sending::{SoundSource, Sources};
 use crate::webrtc::session::{Ended, Parts, Session};
 use crate::webrtc::srtp::Profile;
 
 impl Worker {
-    pub(super) fn command(&mut self, socket: &UdpSocket, command: Command, deliveries: &mut Deliveries) {
+    pub(super) fn command(&mut self, command: Command) {
         // Answers may find nobody waiting for them any more.
         match command {
-            Command::Create { offer, viewer, reply } => self.begin(offer, viewer, reply, deliveries),
+            Command::Create { asked, reply } => self.begin(asked, reply),
             Command::Patch { id, etag, fragment, reply } => {
                 let _ = reply.send(self.patch(&id, &etag, &fragment));
             }
@@ -26,57 +28,39 @@ impl Worker {
             Command::Remove { id, reply } => {
                 let key = self.by_id.get(&id).copied();
                 if let Some(key) = key {
-                    self.end(socket, key, Ended::Removed);
+                    self.end(key, Ended::Removed);
                 }
                 let _ = reply.send(key.is_some());
             }
         }
     }
 
-    fn begin(
-        &mut self,
-        offer: Box<Offer>,
-        viewer: Viewer,
-        reply: Reply<Result<Created, CreateError>>,
-        deliveries: &mut Deliveries,
-    ) {
-        let name = viewer.stream().clone();
+    fn begin(&mut self, asked: Asked, reply: Reply<Result<Created, CreateError>>) {
+        let name = asked.viewer.stream().clone();
         let waiting: usize = self.streams.values().map(|stream| stream.waiting.len()).sum();
         if self.sessions.len() + waiting >= self.config.max_viewers {
             let _ = reply.send(Err(CreateError::Full));
             return;
         }
-        if !self.streams.contains_key(&name) {
-            let mut subscription = Box::new(viewer.subscribe(Rendition::Picture));
-            self.next += 1;
-            let generation = self.next;
-            let mut fanout = Fanout::new(random());
-            // The current GOP is there already: an answer need not wait, and a joiner may start with it.
-            while let Some(delivery) = subscription.try_next() {
-                fanout.handle(delivery);
-            }
-            let subscription = listen(deliveries, name.clone(), generation, subscription);
-            let stream = Stream { generation, fanout, viewers: Vec::new(), waiting: Vec::new(), subscription };
-            self.streams.insert(name.clone(), stream);
-        }
         let until = self.clock.now() + PICTURE_WAIT;
-        if let Some(stream) = self.streams.get_mut(&name) {
-            stream.waiting.push(Waiting { until, offer, viewer, reply });
-        }
+        let stream = self.stream_of(&asked.viewer);
+        stream.waiting.push(Waiting { until, asked, reply });
         self.answer_waiting(&name);
     }
 
-    pub(super) fn create(&mut self, offer: &Offer, viewer: Viewer) -> Result<Created, CreateError> {
+    pub(super) fn create(&mut self, Asked { offer, viewer, lip_sync }: Asked) -> Result<Created, CreateError> {
         let now = self.clock.now();
         let name = viewer.stream().clone();
         let id = viewer.session().to_owned();
         if self.by_id.contains_key(&id) {
             return Err(CreateError::Exists);
         }
-        let profile = self.streams.get(&name).and_then(|stream| stream.fanout.profile());
-        let profile = profile.ok_or(CreateError::NoPicture)?;
+        let stream = self.streams.get(&name).and_then(|stream| Some((stream.key, stream.fanout.profile()?)));
+        let (stream, profile) = stream.ok_or(CreateError::NoPicture)?;
         let credentials = self.credentials();
         let (ssrc, rtx_ssrc) = (random() | 1, random() & !1);
+        // Another than both.
+        let sound_ssrc = ssrc ^ 2;
         let cname = format!("{:08x}", random());
         let stream_id = format!("{}-video", name.name());
         let request = AnswerRequest {
@@ -86,19 +70,23 @@ impl Worker {
             candidates: &self.addresses,
             cname: &cname,
             video: (OfferedTrack { ssrc, rtx_ssrc, stream_id }, profile),
+            sound: OfferedSound { ssrc: sound_ssrc, stream_id: format!("{}-sound", name.name()) },
+            lip_sync: lip_sync.unwrap_or(self.config.lip_sync),
         };
-        let answer = answer(offer, &request)?;
+        let answer = answer(&offer, &request)?;
         let dtls = Dtls::new(self.identity.clone(), offer.fingerprints.clone(), &Profile::by_cpu());
         let dtls = dtls.map_err(|err| OfferError::Malformed(err.to_string()))?;
-        let sources = Sources { ssrc, rtx_ssrc, first_sequence: random() as u16 >> 1 };
+        let first_sequence = || random() as u16 >> 1;
+        let sound = |negotiated| (SoundSource { ssrc: sound_ssrc, first_sequence: first_sequence() }, negotiated);
+        let agreed = Agreed {
+            video: Sources { ssrc, rtx_ssrc, first_sequence: first_sequence() },
+            negotiated: answer.video,
+            sound: answer.sound.map(sound),
+        };
         let remote_ufrag = offer.credentials.ufrag.clone();
         let ufrag = credentials.ufrag.clone();
-        let parts = Parts {
-            agent: Agent::new(self.identity.crypto(), credentials, remote_ufrag),
-            dtls,
-            sender: Sender::new(sources, answer.video),
-            cname,
-        };
+        let agent = Agent::new(self.identity.crypto(), credentials, remote_ufrag);
+        let parts = Parts { agent, dtls, ssrc, sound_ssrc: agreed.sound.map(|(source, _)| source.ssrc), cname };
         self.next += 1;
         let key = self.next;
         tracing::info!(session = log_name(&id), stream = %name, "viewer asked for the picture");
@@ -106,10 +94,21 @@ impl Worker {
         self.by_ufrag.insert(ufrag.clone(), key);
         lock(&self.board.etags).insert(id.clone(), ufrag.clone());
         let session = Session::new(now, parts);
-        let entry = Entry { id: id.clone(), viewer, session, ufrags: vec![ufrag.clone()], peers: Vec::new() };
+        let entry = Entry {
+            id: id.clone(),
+            viewer,
+            stream,
+            session,
+            agreed: Some(agreed),
+            place: None,
+            path: None,
+            sent: Arc::default(),
+            ufrags: vec![ufrag.clone()],
+            peers: Vec::new(),
+        };
         self.sessions.insert(key, entry);
         if let Some(stream) = self.streams.get_mut(&name) {
-            stream.viewers.push(key);
+            stream.viewers += 1;
         }
         Ok(Created { session_id: id, etag: ufrag, answer_sdp: answer.sdp })
     }
