@@ -1,6 +1,6 @@
 // A stand-in for the box while working on the page: serves dist/ with its placeholders filled in, as the box does,
 // and speaks the WebSocket with a tally that cuts by itself. It has no picture.
-//   node dev/mock.mjs [--port 8889] [--for SECONDS] [--scene live|no_source|b_frames|no_vmix|silent] [--hold]
+//   node dev/mock.mjs [--port 8889] [--for SECONDS] [--scene live|no_source|b_frames|no_vmix|no_sound|silent] [--hold]
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
@@ -26,7 +26,7 @@ const TITLES = [
 
 /** Starts a mock on loopback; `stop` ends it. `scene` may be changed while it runs. */
 export async function startMock({ port = 0, scene = 'live', hold = false } = {}) {
-  const state = { scene, seq: 0, cut: 0, deleted: 0 };
+  const state = { scene, seq: 0, cut: 0, deleted: 0, watched: null, delays: [] };
   const begin = performance.now();
   const now = () => performance.now() - begin + 500_000;
 
@@ -36,7 +36,8 @@ export async function startMock({ port = 0, scene = 'live', hold = false } = {})
       state.scene === 'b_frames'
         ? { code: 'b_frames', text: 'The stream “pgm” has B-frames (2 in a row).' }
         : null;
-    const one = { codec: 'H.264', width: 1280, height: 720, fps: 30, viewers: 3 };
+    const sound = state.scene === 'no_sound' ? null : { codec: 'AAC', channels: 2, sample_rate_hz: 48_000 };
+    const one = { codec: 'H.264', width: 1280, height: 720, fps: 30, sound, viewers: 3 };
     return [
       { name: 'pgm', live, playable: !problem, problem, ...one },
       { name: 'clean', live: false, playable: true, problem: null, ...one, viewers: 0 },
@@ -137,7 +138,9 @@ export async function startMock({ port = 0, scene = 'live', hold = false } = {})
     socket.on('message', (data) => {
       const message = JSON.parse(String(data));
       if (message.type === 'ping') tell(socket, { type: 'clock', id: message.id, received_ms: now() });
-      else if (message.type !== 'watch') socket.close(1008);
+      else if (message.type === 'watch') state.watched = message;
+      else if (message.type === 'delay') state.delays.push(message.ms);
+      else socket.close(1008);
     });
   });
   const beat = setInterval(() => tellAll(tally()), 500);
@@ -157,6 +160,7 @@ export async function startMock({ port = 0, scene = 'live', hold = false } = {})
       tellAll({ type: 'streams', streams: streams() });
     },
     media: (rtp) => tellAll({ type: 'media', stream: 'pgm', rtp }),
+    edge: (session, rtp) => tellAll({ type: 'edge', session, rtp }),
     dropAll() {
       for (const socket of sockets.clients) socket.terminate();
     },

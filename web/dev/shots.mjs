@@ -47,6 +47,27 @@ function fakePeer() {
       tell(now, { expectedDisplayTime: now, rtpTimestamp: (k * 3000) % 2 ** 32 });
     });
   };
+  const sound = () => {
+    const context = new AudioContext();
+    addEventListener('pointerdown', () => context.resume());
+    const [out, both] = [context.createMediaStreamDestination(), context.createChannelMerger(2)];
+    [0.4, 0.09].forEach((level, channel) => {
+      const [tone, gain] = [context.createOscillator(), context.createGain()];
+      gain.gain.value = level;
+      tone.connect(gain).connect(both, 0, channel);
+      tone.start();
+    });
+    both.connect(out);
+    return out.stream.getTracks()[0];
+  };
+  if (location.search.endsWith('&muted')) localStorage.setItem('returnfeed.sound', 'off');
+  if (location.search.endsWith('&blocked')) {
+    localStorage.setItem('returnfeed.sound', 'on');
+    const play = HTMLMediaElement.prototype.play;
+    HTMLMediaElement.prototype.play = function () {
+      return this.muted ? play.call(this) : Promise.reject(new DOMException('', 'NotAllowedError'));
+    };
+  }
   window.RTCPeerConnection = class {
     connectionState = 'new';
     localDescription = { sdp: 'v=0' };
@@ -62,6 +83,7 @@ function fakePeer() {
     setRemoteDescription() {
       const [track] = canvas.captureStream(30).getTracks();
       this.ontrack?.({ track });
+      this.ontrack?.({ track: sound() });
       setTimeout(() => {
         this.connectionState = 'connected';
         this.onconnectionstatechange?.();
@@ -87,6 +109,23 @@ const VIEWS = [
   { name: 'program', query: '?camera=Camera+1', cut: 0 },
   { name: 'preview', query: '?camera=Camera+2', cut: 0 },
   { name: 'safe', query: '?camera=%EC%A7%80%EB%AF%B8%EC%A7%91', cut: 0 },
+  { name: 'sound', query: '?camera=Camera+1', click: ['#level'] },
+  { name: 'sound-ko', query: '?camera=Camera+2', click: ['#level'], locale: 'ko-KR' },
+  { name: 'sound-muted', query: '?camera=Camera+1&muted' },
+  { name: 'sound-muted-ko', query: '?camera=Camera+1&muted', locale: 'ko-KR' },
+  { name: 'sound-blocked', query: '?camera=Camera+1&blocked', wait: 5000 },
+  { name: 'sound-blocked-ko', query: '?camera=Camera+1&blocked', wait: 5000, locale: 'ko-KR' },
+  { name: 'sound-panel', query: '?camera=Camera+1', click: ['#level', '#level'] },
+  { name: 'sound-panel-ko', query: '?camera=Camera+1', click: ['#level', '#level'], locale: 'ko-KR' },
+  { name: 'sound-panel-muted', query: '?camera=Camera+1&muted', click: ['#level'] },
+  { name: 'sound-panel-muted-ko', query: '?camera=Camera+1&muted', click: ['#level'], locale: 'ko-KR' },
+  { name: 'no-sound-panel', query: '?camera=Camera+1', scene: 'no_sound', click: ['#level'] },
+  { name: 'sound-director', query: '?camera=Camera+2&view=director', click: ['#level'] },
+  { name: 'sound-quiet', query: '?camera=Camera+1', click: ['#level'], wait: 5000 },
+  { name: 'no-sound', query: '?camera=Camera+1', scene: 'no_sound' },
+  { name: 'no-sound-ko', query: '?camera=Camera+1', scene: 'no_sound', locale: 'ko-KR' },
+  { name: 'catching-up', query: '?camera=Camera+1', late: 400, wait: 7500 },
+  { name: 'catching-up-ko', query: '?camera=Camera+1', late: 400, wait: 7500, locale: 'ko-KR' },
   { name: 'none-chosen', query: '', cut: 0 },
   { name: 'no-vmix', query: '?camera=Camera+1', scene: 'no_vmix' },
   { name: 'silent', query: '?camera=Camera+1', later: 'silent', wait: 2600 },
@@ -101,10 +140,10 @@ const VIEWS = [
   { name: 'director', query: '?camera=Camera+2&view=director' },
   { name: 'director-ko', query: '?view=director', locale: 'ko-KR' },
   { name: 'director-setup', query: '?view=director', scene: 'no_source', picture: false },
-  { name: 'details-ko', query: '?camera=Camera+1', click: '#details', wait: 2500, locale: 'ko-KR' },
-  { name: 'chooser', query: '?camera=Camera+1', click: '#choose' },
-  { name: 'share', query: '?camera=Camera+1', click: '#share' },
-  { name: 'details', query: '?camera=Camera+1', click: '#details', wait: 2500 },
+  { name: 'details-ko', query: '?camera=Camera+1', click: ['#details'], wait: 2500, locale: 'ko-KR' },
+  { name: 'chooser', query: '?camera=Camera+1', click: ['#choose'] },
+  { name: 'share', query: '?camera=Camera+1', click: ['#share'] },
+  { name: 'details', query: '?camera=Camera+1', click: ['#details'], wait: 2500 },
   { name: 'quiet', query: '?camera=Camera+1', wait: 5000 },
   { name: 'program-ko', query: '?camera=Camera+1', locale: 'ko-KR' },
 ];
@@ -122,25 +161,28 @@ for (const view of VIEWS) {
     });
     const page = await context.newPage();
     page.on('console', (line) => {
-      if (!/status of (409|422)/.test(line.text()))
+      if (!/status of (409|422)|AudioContext was not allowed/.test(line.text()))
         console.log(`${view.name}: ${line.type()}: ${line.text()}`);
     });
     page.on('pageerror', (error) => console.log(`${view.name}: ${error}`));
     if (view.picture !== false) {
       await page.addInitScript(fakePeer);
-      await page.route('**/whep', (route) =>
+      await page.route('**/whep*', (route) =>
         route.fulfill({ status: 201, contentType: 'application/sdp', body: 'v=0' }),
       );
     }
     await page.goto(`${mock.url}pgm${view.query}`);
     await page.waitForTimeout(400);
+    const began = performance.now();
     const media = setInterval(() => {
       const wall = performance.timeOrigin + performance.now();
       const k = Math.floor((wall * 30) / 1000);
-      const at = (frame) => mock.now() + (frame * 1000) / 30 - wall;
+      // A picture that has fallen behind arrived long before it is shown.
+      const late = performance.now() - began > 2500 ? (view.late ?? 0) : 0;
+      const at = (frame) => mock.now() - late + (frame * 1000) / 30 - wall;
       mock.media(Array.from({ length: 8 }, (_, i) => [((k - i) * 3000) % 2 ** 32, at(k - i)]));
     }, 200);
-    if (view.click) await page.click(view.click);
+    for (const control of view.click ?? []) await page.click(control);
     if (view.freeze) await page.evaluate(() => (window.frozen = true));
     if (view.later) mock.set({ scene: view.later });
     await page.waitForTimeout(view.wait ?? 1200);

@@ -34,6 +34,12 @@ async function everythingWorks(base) {
   const page = await open(browser, `${base}/pgm?camera=${KEYS[0]}`);
   await tallyBecomes(page, 'program');
   await pictureMoves(page, 30);
+  const answer = await fetch(`${base}/pgm/whep?lip_sync=maybe`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/sdp' },
+    body: 'v=0',
+  });
+  assert.equal((await answer.json()).code, 'bad_lip_sync', 'queries come through');
   await until('the delay', () => page.locator('#delay').getAttribute('data-ms'));
   assert.deepEqual(page.faults, []);
   return page;

@@ -12,6 +12,7 @@ const stream = (name: string): Stream => ({
   width: 1280,
   height: 720,
   fps: 30,
+  sound: null,
   playable: true,
   problem: null,
   viewers: 0,
@@ -110,6 +111,54 @@ describe('a remembered stream', () => {
     dispatchEvent(new PopStateEvent('popstate'));
     hello('pgm');
     expect(app.place.get().stream).toBe('clean');
+  });
+});
+
+describe('the session that plays', () => {
+  it('is named to the box, its edge handed to the player, its delay reported', () => {
+    start();
+    const { link, delay, player } = app;
+    const watch = vi.spyOn(link, 'watch');
+    const report = vi.spyOn(link, 'reportDelay');
+    const edge = vi.spyOn(player.get(), 'edge');
+    player.get().sessionName.set('0af9');
+    expect(watch).toHaveBeenLastCalledWith('pgm', '0af9');
+    link.onEdge('0af9', 7);
+    expect(edge).toHaveBeenCalledWith('0af9', 7);
+    vi.advanceTimersByTime(2000);
+    expect(report).not.toHaveBeenCalled();
+    vi.spyOn(delay, 'delayMs').mockReturnValue(31.4);
+    vi.advanceTimersByTime(4000);
+    expect(report.mock.calls).toEqual([[31.4], [31.4]]);
+  });
+
+  it('is the new player’s after another stream was picked', () => {
+    start();
+    const before = app.player.get();
+    const watch = vi.spyOn(app.link, 'watch');
+    app.go({ stream: 'clean' });
+    expect(watch).toHaveBeenLastCalledWith('clean', null);
+    before.sessionName.set('0af9');
+    expect(watch).toHaveBeenLastCalledWith('clean', null);
+    app.player.get().sessionName.set('1bf0');
+    expect(watch).toHaveBeenLastCalledWith('clean', '1bf0');
+  });
+
+  it('begins anew when lip sync is wanted or not any more', () => {
+    start();
+    const rejoin = vi.spyOn(app.player.get(), 'rejoin');
+    app.sound.setLipSync(true);
+    expect(rejoin).toHaveBeenCalledOnce();
+    expect(stored.lip_sync).toBe('on');
+  });
+
+  it('has sound unless the box says that its source sends none', () => {
+    start();
+    const has = vi.spyOn(app.sound, 'sourceHas');
+    hello('pgm');
+    expect(has).toHaveBeenLastCalledWith(false);
+    app.link.streams.set([{ ...stream('pgm'), live: false }]);
+    expect(has).toHaveBeenLastCalledWith(true);
   });
 });
 

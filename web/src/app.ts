@@ -22,9 +22,14 @@ import { vibrate, vibrationFor } from './device/vibrate';
 import { ScreenKeeper } from './device/wakelock';
 import { browserLink, Link } from './link/link';
 import { browserPlayer, Player } from './player/player';
+import { newContext } from './sound/meter';
+import { Sound } from './sound/sound';
 import { Store } from './store';
 import { chosen, type Shown } from './tally/tally';
 import type { Stream } from './wire';
+
+/** How often the box is told how late the picture is. */
+const REPORT_MS = 2000;
 
 export class App {
   readonly link: Link;
@@ -33,7 +38,7 @@ export class App {
   readonly keeper = new ScreenKeeper();
   readonly place: Store<Place>;
   readonly vibration: Store<boolean>;
-  readonly muted = new Store(true);
+  readonly sound: Sound;
   /** Whether to say, once for each device, that its screen will not stay on. */
   readonly sleepHint: Store<boolean>;
 
@@ -42,6 +47,8 @@ export class App {
   #lastTally: Shown = 'unknown';
   /** Whether the stream is the user's choice, or the box has confirmed it: it is not replaced any more. */
   #settled = false;
+  /** Lets go of the player that is followed. */
+  #unfollow = () => {};
 
   constructor(at: Site, memory: Memory) {
     this.#site = at;
@@ -52,7 +59,9 @@ export class App {
     this.sleepHint = new Store(isPhone && !this.keeper.supported && memory.get('sleep_hint') === null);
     this.link = new Link(socketUrl(at.root), browserLink);
     this.delay = new DelayMeter((pageMs) => this.link.clock.toBox(pageMs));
+    this.sound = new Sound(memory, newContext);
     this.player = new Store(this.#newPlayer(this.place.get().stream));
+    this.#follow();
   }
 
   start(): void {
@@ -61,6 +70,7 @@ export class App {
       if (shortName(stream) !== this.place.get().stream) return;
       for (const [timestamp, boxMs] of rtp) this.delay.arrived(timestamp, boxMs);
     };
+    link.onEdge = (session, rtp) => this.player.get().edge(session, rtp);
     link.onBoxRestart = () => this.player.get().rejoin();
     link.streams.subscribe(() => this.#onStreams());
     let linkedBefore = false;
@@ -73,7 +83,8 @@ export class App {
     const tell = () => this.#onTally();
     link.tally.subscribe(tell);
     link.state.subscribe(tell);
-    link.watch(this.place.get().stream);
+    this.sound.lipSync.subscribe(() => this.player.get().rejoin());
+    setInterval(() => this.#report(), REPORT_MS);
     link.start();
 
     history.replaceState(null, '', placeUrl(this.#site.root, this.place.get()));
@@ -90,6 +101,7 @@ export class App {
     const wake = () => {
       link.wake();
       if (this.place.get().view !== 'lamp') this.player.get().wake();
+      this.sound.wake();
     };
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') wake();
@@ -140,7 +152,29 @@ export class App {
   }
 
   #newPlayer(stream: string): Player {
-    return new Player(whepUrl(this.#site.root, stream), browserPlayer);
+    return new Player(whepUrl(this.#site.root, stream), browserPlayer, {
+      delayMs: () => this.delay.delayMs(performance.now()),
+      namesEdges: () => this.link.isOpen(),
+      lipSync: () => this.sound.lipSync.get(),
+    });
+  }
+
+  /** Hands on what the player finds: its session to the box, its sound to whoever plays it. */
+  #follow(): void {
+    this.#unfollow();
+    const player = this.player.get();
+    const { stream } = this.place.get();
+    const watch = () => this.link.watch(stream, player.sessionName.get());
+    const listen = () => this.sound.setStream(player.sound.get());
+    const both = [player.sessionName.subscribe(watch), player.sound.subscribe(listen)];
+    this.#unfollow = () => both.forEach((stop) => void stop());
+    watch();
+    listen();
+  }
+
+  #report(): void {
+    const ms = this.delay.delayMs(performance.now());
+    if (ms !== null && this.player.get().sessionName.get() !== null) this.link.reportDelay(ms);
   }
 
   #move(place: Place): void {
@@ -150,7 +184,7 @@ export class App {
       this.player.get().stop();
       this.delay.reset();
       this.player.set(this.#newPlayer(place.stream));
-      this.link.watch(place.stream);
+      this.#follow();
       this.#onStreams();
     }
     this.#play();
@@ -170,6 +204,8 @@ export class App {
     if (this.link.streams.get() === null) return;
     const stream = this.stream();
     this.player.get().sourceRuns(stream?.live === true && stream.playable);
+    // While the source is away, what is known of it says nothing about its sound.
+    this.sound.sourceHas(stream?.live !== true || stream.sound !== null);
   }
 
   /** A remembered stream that is not there any more gives way to the box's own, when the box first speaks. */

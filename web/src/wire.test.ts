@@ -16,6 +16,7 @@ describe('parseMessage', () => {
       width: 1280,
       height: 720,
       fps: 29.97,
+      sound: { codec: 'AAC', channels: 2, sample_rate_hz: 48_000 },
       playable: false,
       problem: { code: 'b_frames', text: 'x' },
       viewers: 3,
@@ -28,9 +29,10 @@ describe('parseMessage', () => {
         streams: [stream],
         listen: { srt: [{ url: 'srt://h:1', stream_id: 'pgm' }], latency_ms: 120, page: ['http://h/'] },
       },
-      { type: 'streams', streams: [{ ...stream, problem: null }] },
+      { type: 'streams', streams: [{ ...stream, problem: null, sound: null }] },
       { type: 'clock', id: 7, received_ms: 3.25 },
       { type: 'media', stream: 'pgm', rtp: [[4294967295, 2.5]] },
+      { type: 'edge', session: '0af9', rtp: 4294967295 },
     ]) {
       expect(parseMessage(JSON.stringify(message))).toEqual(message);
     }
@@ -45,6 +47,15 @@ describe('parseMessage', () => {
       inputs: [{ tally: 'unknown' }, { tally: 'unknown' }, { tally: 'unknown' }],
       cameras: [],
     });
+  });
+
+  it('takes sound whose numbers are not known yet, and no edge without its timestamp', () => {
+    const message = '{"type":"streams","streams":[{"sound":{"codec":"AAC","channels":null}},{"sound":7}]}';
+    expect(parseMessage(message)).toMatchObject({
+      streams: [{ sound: { codec: 'AAC', channels: 0, sample_rate_hz: 0 } }, { sound: null }],
+    });
+    expect(parseMessage('{"type":"edge"}')).toBeNull();
+    expect(parseMessage('{"type":"edge","rtp":"7"}')).toBeNull();
   });
 
   it('never throws, and answers null to what is no message', () => {
@@ -63,7 +74,7 @@ describe('parseMessage', () => {
     ]) {
       expect(parseMessage(data)).toBeNull();
     }
-    for (const type of ['tally', 'hello', 'streams', 'clock', 'media']) {
+    for (const type of ['tally', 'hello', 'streams', 'clock', 'media', 'edge']) {
       for (const junk of [null, 1, 'x', [], [null, 1], {}]) {
         const keys = ['streams', 'listen', 'inputs', 'cameras', 'show', 'rtp', 'id', 'now_ms'];
         const message = Object.fromEntries(keys.map((key) => [key, junk]));

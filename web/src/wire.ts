@@ -42,6 +42,13 @@ export interface Problem {
   text: string;
 }
 
+/** The source's sound; numbers are 0 while they are not known. */
+export interface StreamSound {
+  codec: string;
+  channels: number;
+  sample_rate_hz: number;
+}
+
 export interface Stream {
   name: string;
   live: boolean;
@@ -49,6 +56,7 @@ export interface Stream {
   width: number;
   height: number;
   fps: number;
+  sound: StreamSound | null;
   playable: boolean;
   problem: Problem | null;
   viewers: number;
@@ -88,7 +96,20 @@ export interface MediaMessage {
   rtp: [number, number][];
 }
 
-export type Message = HelloMessage | TallyMessage | StreamsMessage | ClockMessage | MediaMessage;
+export interface EdgeMessage {
+  type: 'edge';
+  session: string;
+  /** From this RTP timestamp on, the session shows the present. */
+  rtp: number;
+}
+
+export type Message =
+  | HelloMessage
+  | TallyMessage
+  | StreamsMessage
+  | ClockMessage
+  | MediaMessage
+  | EdgeMessage;
 
 type Raw = Record<string, unknown>;
 
@@ -99,6 +120,15 @@ const list = (value: unknown): Raw[] => (Array.isArray(value) ? value.filter(isR
 const tally = (value: unknown): Tally =>
   value === 'program' || value === 'preview' || value === 'safe' ? value : 'unknown';
 
+function sound(raw: unknown): StreamSound | null {
+  if (!isRaw(raw)) return null;
+  return {
+    codec: text(raw.codec),
+    channels: number(raw.channels),
+    sample_rate_hz: number(raw.sample_rate_hz),
+  };
+}
+
 function stream(raw: Raw): Stream {
   return {
     name: text(raw.name),
@@ -107,6 +137,7 @@ function stream(raw: Raw): Stream {
     width: number(raw.width),
     height: number(raw.height),
     fps: number(raw.fps),
+    sound: sound(raw.sound),
     playable: raw.playable !== false,
     problem: isRaw(raw.problem) ? { code: text(raw.problem.code), text: text(raw.problem.text) } : null,
     viewers: number(raw.viewers),
@@ -177,6 +208,10 @@ export function parseMessage(data: unknown): Message | null {
           .filter((pair): pair is unknown[] => Array.isArray(pair) && pair.length >= 2)
           .map((pair) => [number(pair[0]), number(pair[1])]),
       };
+    case 'edge':
+      return typeof raw.rtp === 'number'
+        ? { type: 'edge', session: text(raw.session), rtp: number(raw.rtp) }
+        : null;
     default:
       return null;
   }

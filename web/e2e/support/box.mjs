@@ -167,12 +167,24 @@ export class Simulator {
   }
 }
 
-/** Debian's ffmpeg as a source. */
-export function ffmpeg(box, { streamId = 'pgm', bFrames = 0, size = '640x360', bitrate = '1M' } = {}) {
+/**
+ * Left is 20 dB louder than right; both are 20 dB louder in every other second. Never silent: ffmpeg gathers the tiny
+ * frames of silence, up to 0.3 s of them, whatever is said of its payload size.
+ */
+const TONES = ['0.5', '0.05'].map((level) => `${level}*sin(880*PI*t)*(0.1+0.9*lt(mod(t\\,2)\\,1))`).join('|');
+
+/** Debian's ffmpeg as a source; `gop` in pictures, of which there are 30 a second. */
+export function ffmpeg(
+  box,
+  { streamId = 'pgm', bFrames = 0, size = '640x360', bitrate = '1M', gop = 30, sound = false } = {},
+) {
   return new Child('/usr/bin/ffmpeg', [
     ...['-hide_banner', '-loglevel', 'warning', '-nostdin', '-re'],
     ...['-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=30`],
-    ...['-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', '-g', '30'],
+    ...(sound
+      ? ['-f', 'lavfi', '-i', `aevalsrc=${TONES}:s=48000`, '-c:a', 'aac', '-pes_payload_size', '0']
+      : []),
+    ...['-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', '-g', String(gop)],
     ...(bFrames === 0 ? ['-tune', 'zerolatency'] : []),
     ...['-bf', String(bFrames), '-b:v', bitrate, '-f', 'mpegts'],
     `srt://127.0.0.1:${box.srtPort}?streamid=${streamId}&latency=20000`,

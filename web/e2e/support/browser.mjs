@@ -10,25 +10,44 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  '--autoplay-policy=no-user-gesture-required',
 ];
 
-export const launch = () =>
+/** `insists`: on a touch before it plays anything aloud, as browsers do that people use. */
+export const launch = ({ insists = false } = {}) =>
   chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
-    args: FLAGS,
+    args: [
+      ...FLAGS,
+      `--autoplay-policy=${insists ? 'document-user-activation-required' : 'no-user-gesture-required'}`,
+    ],
   });
 
-/** A page in a profile of its own; whatever it throws or logs as an error is kept in `page.faults`. */
-export async function open(browser, url, { locale = 'en-US', width = 1280, height = 720 } = {}) {
+/**
+ * A page in a profile of its own; whatever it throws or logs as an error is kept in `page.faults`. `before` runs in
+ * the page ahead of its own script.
+ */
+export async function open(browser, url, { locale = 'en-US', width = 1280, height = 720, before } = {}) {
   const context = await browser.newContext({ locale, viewport: { width, height } });
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
   await page.addInitScript(countPictures);
+  await page.addInitScript(keepPeers);
+  if (before) await page.addInitScript(before);
   await page.goto(url);
   return page;
+}
+
+/** Runs in the page: keeps its peer connections in `window.peers`. */
+function keepPeers() {
+  window.peers = [];
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...args) {
+      super(...args);
+      window.peers.push(this);
+    }
+  };
 }
 
 /** Runs in the page: counts frames on the screen, whichever video element and session they come from. */

@@ -10,7 +10,7 @@ export function rtpDifference(a: number, b: number): number {
 }
 
 /** Some browsers hand the timestamp back rounded to a millisecond. */
-const TOLERANCE_TICKS = 90;
+export const TOLERANCE_TICKS = 90;
 const REMEMBERED = 128;
 const WINDOW_MS = 1500;
 /** Outside of this a figure is no delay but a mismatch. */

@@ -230,14 +230,38 @@ describe('Link', () => {
   });
 
   it('watches the chosen stream on every new socket', () => {
-    link.watch('pgm');
+    link.watch('pgm', null);
     const first = live();
     first.fall();
     vi.advanceTimersByTime(300);
     newest().open();
     expect(newest().sent).toContainEqual({ type: 'watch', stream: 'pgm' });
-    link.watch('clean');
+    link.watch('clean', null);
     expect(newest().sent).toContainEqual({ type: 'watch', stream: 'clean' });
+  });
+
+  it('names the session that plays it, on every new socket, and hears of its edge', () => {
+    const edges: unknown[] = [];
+    link.onEdge = (...edge) => edges.push(edge);
+    const first = live();
+    link.watch('pgm', '0af9');
+    expect(first.sent).toContainEqual({ type: 'watch', stream: 'pgm', session: '0af9' });
+    first.say({ type: 'edge', session: '0af9', rtp: 7 });
+    expect(edges).toEqual([['0af9', 7]]);
+    first.fall();
+    expect(link.isOpen()).toBe(false);
+    vi.advanceTimersByTime(300);
+    newest().open();
+    expect(link.isOpen()).toBe(true);
+    expect(newest().sent).toContainEqual({ type: 'watch', stream: 'pgm', session: '0af9' });
+  });
+
+  it('reports the delay in whole milliseconds, and no more than the box takes', () => {
+    const socket = live();
+    link.reportDelay(31.4);
+    link.reportDelay(1e9);
+    expect(socket.sent).toContainEqual({ type: 'delay', ms: 31 });
+    expect(socket.sent).toContainEqual({ type: 'delay', ms: 60_000 });
   });
 
   it('pings, and so learns the clock of the box', () => {

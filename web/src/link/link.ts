@@ -61,6 +61,8 @@ export class Link {
   readonly clock = new BoxClock();
   /** Called for each message about the arrival of frames. */
   onMedia: (message: MediaMessage) => void = () => {};
+  /** Called when the box names the edge of a session. */
+  onEdge: (session: string, rtp: number) => void = () => {};
   /** Called when the box turns out to have been restarted: none of its sessions lives on. */
   onBoxRestart: () => void = () => {};
 
@@ -81,7 +83,7 @@ export class Link {
   #pings = 0;
   #wakeId: number | null = null;
   #wokeAt = 0;
-  #watched: string | null = null;
+  #watched: object | null = null;
   #lastBox: { box: number; page: number } | null = null;
   #beat: ReturnType<typeof setInterval> | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
@@ -110,11 +112,20 @@ export class Link {
     this.state.set('down');
   }
 
-  /** Asks for the arrival times of one stream's frames. */
-  watch(stream: string): void {
-    if (this.#watched === stream) return;
-    this.#watched = stream;
-    this.#send({ type: 'watch', stream });
+  /** Asks for the arrival times of one stream's frames, and for the edge of the session that plays it once it has a name. */
+  watch(stream: string, session: string | null): void {
+    this.#watched = session === null ? { type: 'watch', stream } : { type: 'watch', stream, session };
+    this.#send(this.#watched);
+  }
+
+  /** Tells the box how late the watched picture is, in milliseconds. */
+  reportDelay(ms: number): void {
+    this.#send({ type: 'delay', ms: Math.min(60_000, Math.round(ms)) });
+  }
+
+  /** Whether the box can be spoken with now. */
+  isOpen(): boolean {
+    return this.#socket?.readyState === 1;
   }
 
   /** The page woke up or the network came back: what was known is not believed until the box speaks anew. */
@@ -159,7 +170,7 @@ export class Link {
       if (socket !== this.#socket) return;
       this.#lastMessageAt = this.#env.now();
       this.#pings = 0;
-      if (this.#watched !== null) this.#send({ type: 'watch', stream: this.#watched });
+      if (this.#watched !== null) this.#send(this.#watched);
       this.#ping();
     };
     socket.onmessage = (event) => {
@@ -217,6 +228,9 @@ export class Link {
         break;
       case 'media':
         this.onMedia(message);
+        break;
+      case 'edge':
+        this.onEdge(message.session, message.rtp);
         break;
     }
     this.#judge();
@@ -281,7 +295,7 @@ export class Link {
   }
 
   #send(message: object): void {
-    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+    if (this.isOpen()) this.#socket?.send(JSON.stringify(message));
   }
 }
 

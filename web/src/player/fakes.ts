@@ -28,6 +28,10 @@ export class FakePeer {
   closed = false;
   packets = 0;
   frames = 0;
+  heldS = 0;
+  /** Whether an offer that was changed is refused. */
+  strict = false;
+  offer = 'v=0 offer';
   receivers: { kind: string; jitterBufferTarget: number | null }[] = [];
 
   addTransceiver(kind: string) {
@@ -36,9 +40,10 @@ export class FakePeer {
     return { receiver };
   }
   async createOffer() {
-    return { type: 'offer', sdp: 'v=0 offer' };
+    return { type: 'offer', sdp: this.offer };
   }
   async setLocalDescription(description: { sdp: string }) {
+    if (this.strict && description.sdp !== this.offer) throw new DOMException('', 'InvalidModificationError');
     this.localDescription = description;
   }
   async setRemoteDescription({ sdp }: { sdp: string }) {
@@ -50,7 +55,14 @@ export class FakePeer {
     return new Map([
       [
         'v',
-        { type: 'inbound-rtp', kind: 'video', packetsReceived: this.packets, framesDecoded: this.frames },
+        {
+          type: 'inbound-rtp',
+          kind: 'video',
+          packetsReceived: this.packets,
+          framesDecoded: this.frames,
+          jitterBufferDelay: this.heldS,
+          jitterBufferEmittedCount: this.frames,
+        },
       ],
     ]);
   }
@@ -76,6 +88,8 @@ export class FakeWorld {
   readonly requests: Request[] = [];
   hidden = false;
   sound = false;
+  offer = 'v=0 offer';
+  strict = false;
   /** Answers the POSTs; replace it to answer otherwise. */
   post = async (): Promise<Response> =>
     new Response('v=0 answer', { status: 201, headers: { Location: `/pgm/whep/${this.peers.length}` } });
@@ -92,6 +106,8 @@ export class FakeWorld {
     createPeer: () => {
       const peer = new FakePeer();
       peer.sound = this.sound;
+      peer.offer = this.offer;
+      peer.strict = this.strict;
       this.peers.push(peer);
       return peer as unknown as RTCPeerConnection;
     },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DecoderWatch, readStats } from './health';
+import { DecoderWatch, heldMs, type Reading, readStats } from './health';
 
 describe('DecoderWatch', () => {
   const run = (watch: DecoderWatch, seconds: number, packets: number, frames: number, hidden = false) => {
@@ -46,5 +46,19 @@ describe('readStats', () => {
       codec: 'H264',
     });
     expect(readStats(new Map())).toBeNull();
+  });
+});
+
+describe('heldMs', () => {
+  const reading = (heldMs: number, released: number) => ({ heldMs, released }) as Reading;
+
+  it('is of the pictures between two readings, not of all', () => {
+    expect(heldMs(reading(100, 10), reading(400, 20))).toBe(30);
+  });
+
+  it('says nothing without a reading before, without pictures, and where the browser has no such figure', () => {
+    expect(heldMs(null, reading(400, 20))).toBeNull();
+    expect(heldMs(reading(100, 10), reading(100, 10))).toBeNull();
+    expect(heldMs(reading(0, 0), reading(0, 0))).toBeNull();
   });
 });

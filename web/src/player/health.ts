@@ -16,6 +16,11 @@ export interface Reading extends Counters {
   width: number;
   height: number;
   codec: string;
+  /** How long all pictures so far were held before they were decoded, in milliseconds, and how many there were. */
+  heldMs: number;
+  released: number;
+  /** Of the sound, 0 to 1. */
+  audioLevel: number;
 }
 
 type Stat = Record<string, unknown> & { type?: string; id?: string };
@@ -25,9 +30,11 @@ const numberOf = (value: unknown): number => (typeof value === 'number' ? value 
 /** The video's inbound statistics of an `RTCStatsReport`; `null` while there are none. */
 export function readStats(report: { forEach(take: (stat: Stat) => void): void }): Reading | null {
   let video: Stat | undefined;
+  let audio: Stat | undefined;
   const codecs = new Map<unknown, string>();
   report.forEach((stat) => {
     if (stat.type === 'inbound-rtp' && (stat.kind === 'video' || stat.mediaType === 'video')) video = stat;
+    if (stat.type === 'inbound-rtp' && stat.kind === 'audio') audio = stat;
     if (stat.type === 'codec') codecs.set(stat.id, String(stat.mimeType ?? '').replace(/^video\//, ''));
   });
   if (!video) return null;
@@ -40,7 +47,16 @@ export function readStats(report: { forEach(take: (stat: Stat) => void): void })
     width: numberOf(video.frameWidth),
     height: numberOf(video.frameHeight),
     codec: codecs.get(video.codecId) ?? '',
+    heldMs: numberOf(video.jitterBufferDelay) * 1000,
+    released: numberOf(video.jitterBufferEmittedCount),
+    audioLevel: numberOf(audio?.audioLevel),
   };
+}
+
+/** How long the pictures between two readings were held on average; `null` where there were none. */
+export function heldMs(before: Reading | null, after: Reading): number | null {
+  const released = after.released - (before?.released ?? after.released);
+  return before && released > 0 ? (after.heldMs - before.heldMs) / released : null;
 }
 
 /** `flowing`: pictures come. `quiet`: nothing comes. `stuck`: packets come and no picture is made of them. */

@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FakeWorld, refuse } from './fakes';
 import { Player } from './player';
 
+const OPUS = 'a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n';
+
 const URL_ = 'http://box/pgm/whep';
 
 let world: FakeWorld;
@@ -145,17 +147,61 @@ describe('joining', () => {
     expect(player.blockedPort.get()).toBeNull();
   });
 
-  it('knows whether the session carries sound', async () => {
+  it('joins with its plain offer where the browser takes no changes to it', async () => {
+    world.offer = OPUS;
+    world.strict = true;
     await playing();
-    expect(player.hasAudio.get()).toBe(false);
+    expect(world.requests[0]?.init.body).toBe(OPUS);
+  });
+
+  it('keeps sound and picture apart, so that neither waits for the other', async () => {
+    await playing();
+    expect(player.sound.get()).toBeNull();
     world.sound = true;
     player.rejoin();
     await tick();
-    expect(player.hasAudio.get()).toBe(true);
+    expect(player.sound.get()).toMatchObject({ tracks: [{ kind: 'audio' }] });
+    world.peer().track.unmute();
+    expect(player.media.get()).toMatchObject({ tracks: [{ kind: 'video' }] });
     world.sound = false;
     player.rejoin();
     await tick();
-    expect(player.hasAudio.get()).toBe(false);
+    expect(player.sound.get()).toBeNull();
+  });
+
+  it('hands the wish for lip sync to the box, where there is one, and goes by what the box made of it', async () => {
+    let lipSync: boolean | null = null;
+    player = new Player(URL_, world.env, {
+      delayMs: () => null,
+      namesEdges: () => false,
+      lipSync: () => lipSync,
+    });
+    await playing();
+    lipSync = true;
+    const answer = 'v=0\r\nm=video 9 X 1\r\na=msid:p v\r\nm=audio 9 X 2\r\na=msid:p a\r\n';
+    world.post = async () => new Response(answer, { status: 201, headers: { Location: '/pgm/whep/2' } });
+    player.rejoin();
+    await tick();
+    expect(player.inSync.get()).toBe(true);
+    expect(world.peer().answer).toBe(answer);
+    lipSync = false;
+    player.rejoin();
+    await tick();
+    const posts = world.requests.filter(({ method }) => method === 'POST').map(({ url }) => url);
+    expect(posts).toEqual([URL_, `${URL_}?lip_sync=1`, `${URL_}?lip_sync=0`]);
+  });
+
+  it('names its session as the box does', async () => {
+    await playing();
+    expect(player.sessionName.get()).toBe('1');
+    player.stop();
+    expect(player.sessionName.get()).toBeNull();
+  });
+
+  it('asks for both channels of the sound', async () => {
+    world.offer = OPUS;
+    await playing();
+    expect(world.requests[0]?.init.body).toContain('a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n');
   });
 
   it('says so where there is no WebRTC', () => {
@@ -285,6 +331,154 @@ describe('the picture that is up', () => {
     player.frame();
     expect(player.seen.get()).toBe(true);
     expect(state()).toBe('playing');
+  });
+});
+
+describe('a joiner', () => {
+  let delay: number | null;
+  beforeEach(async () => {
+    delay = null;
+    player = new Player(URL_, world.env, {
+      delayMs: () => delay,
+      namesEdges: () => true,
+      lipSync: () => null,
+    });
+    player.start();
+    await tick();
+    world.peer().become('connected');
+  });
+
+  /** Plays for a while with this delay. */
+  const live = async (ms: number, delayMs: number) => {
+    delay = delayMs;
+    await world.flow(ms, 300, 30, () => player.frame(90_000));
+  };
+
+  it('is shown nothing before the edge', async () => {
+    expect(player.frame(3000)).toBe(false);
+    player.edge('1', 9000);
+    expect(player.frame(6000)).toBe(false);
+    expect(player.seen.get()).toBe(false);
+    expect(state()).toBe('joining');
+    expect(player.frame(9000)).toBe(true);
+    expect(player.seen.get()).toBe(true);
+    expect(state()).toBe('playing');
+    expect(player.frame(3000)).toBe(true);
+  });
+
+  it('is shown the next picture when that at the edge has waited for the decoder', async () => {
+    player.edge('1', 9000);
+    expect(player.frame(9000, world.env.now() - 137)).toBe(false);
+    expect(player.seen.get()).toBe(false);
+    expect(player.frame(12_000, world.env.now() - 20)).toBe(true);
+  });
+
+  it('waits no longer than 250 ms after the edge where every picture is slow', async () => {
+    player.frame(9000, world.env.now() - 137);
+    player.edge('1', 9000);
+    await tick(240);
+    expect(player.seen.get()).toBe(false);
+    await tick(20);
+    expect(player.seen.get()).toBe(true);
+  });
+
+  it('does not take a picture that waits for its sound for a late one', () => {
+    player.inSync.set(true);
+    player.edge('1', 9000);
+    expect(player.frame(9000, world.env.now() - 137)).toBe(true);
+  });
+
+  it('is not shown the past for the edge of another session', () => {
+    player.edge('0', 3000);
+    expect(player.frame(3000)).toBe(false);
+  });
+
+  it('is shown pictures that the browser decodes but does not tell of', async () => {
+    await world.flow(1000, 300, 30);
+    expect(player.seen.get()).toBe(false);
+    await world.flow(1500, 300, 30);
+    expect(player.seen.get()).toBe(true);
+    expect(state()).toBe('playing');
+  });
+
+  it('is shown the picture as soon as the edge turns out to be reached', () => {
+    player.frame(9000);
+    expect(player.seen.get()).toBe(false);
+    player.edge('1', 9000);
+    expect(player.seen.get()).toBe(true);
+  });
+
+  it('waits no longer than 300 ms for an edge that is never named', async () => {
+    player.frame(3000);
+    await tick(290);
+    expect(player.seen.get()).toBe(false);
+    await tick(20);
+    expect(player.seen.get()).toBe(true);
+    expect(state()).toBe('playing');
+  });
+
+  it('waits no longer than a second for an edge that is never reached', async () => {
+    player.edge('1', 900_000);
+    player.frame(3000);
+    await tick(990);
+    expect(player.seen.get()).toBe(false);
+    await tick(20);
+    expect(player.seen.get()).toBe(true);
+  });
+
+  it('drops to live when the delay has grown, says so, and begins anew', async () => {
+    await live(5000, 30);
+    expect(player.catchingUp.get()).toBe(false);
+    await live(3000, 300);
+    expect(player.catchingUp.get()).toBe(true);
+    expect(world.count('POST')).toBe(1);
+    await live(2500, 300);
+    expect(world.count('POST')).toBe(2);
+    expect(state()).toBe('joining');
+    expect(player.catchingUp.get()).toBe(true);
+    world.peer().become('connected');
+    world.peer().track.unmute();
+    player.edge('2', 9000);
+    player.frame(9000);
+    expect(player.catchingUp.get()).toBe(false);
+    expect(state()).toBe('playing');
+  });
+
+  it('speaks of catching up only while something is done about it, and of a late picture throughout', async () => {
+    await live(5000, 30);
+    await live(6000, 300);
+    world.peer().become('connected');
+    world.peer().track.unmute();
+    player.edge('2', 9000);
+    await live(1000, 30);
+    expect([player.late.get(), player.catchingUp.get()]).toEqual([false, false]);
+    await live(3000, 300);
+    expect([player.late.get(), player.catchingUp.get()]).toEqual([true, true]);
+    // The next session may not begin before ten seconds after the last.
+    await live(4000, 300);
+    expect([player.late.get(), player.catchingUp.get()]).toEqual([true, false]);
+    expect(world.count('POST')).toBe(2);
+    await live(1000, 30);
+    expect(player.late.get()).toBe(false);
+  });
+
+  it('goes by the browser’s own figures while the box is silent', async () => {
+    const playFor = async (ms: number, heldMs: number) => {
+      for (let passed = 0; passed < ms; passed += 100) {
+        world.peer().heldS += (3 * heldMs) / 1000;
+        await world.flow(100, 300, 30, () => player.frame(90_000));
+      }
+    };
+    await playFor(5000, 5);
+    await playFor(7000, 400);
+    expect(world.count('POST')).toBe(2);
+  });
+
+  it('is left alone while its page is hidden', async () => {
+    await live(5000, 30);
+    world.hidden = true;
+    await live(20_000, 900);
+    expect(world.count('POST')).toBe(1);
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * The player: one stream's picture, kept up for ever. Owns the WHEP session, the peer connection and every reason
+ * The player: one stream's picture and sound, kept up for ever. Owns the WHEP session, the peer connection and every reason
  * to keep or to replace them. Framework-free: a view gives it a place to show `media` and tells it of frames.
  *
  * A pause is no reason to leave: the box keeps the session while its source restarts, and the picture comes back in
@@ -9,7 +9,10 @@
  */
 import { Backoff } from '../backoff';
 import { Store } from '../store';
-import { DecoderWatch, type Reading, readStats } from './health';
+import { Curtain } from './curtain';
+import { DelayGuard } from './guard';
+import { DecoderWatch, heldMs, type Reading, readStats } from './health';
+import { amend, isInSync } from './sdp';
 import { type Fetch, isGone, leave, offer, WhepRefusal } from './whep';
 
 /**
@@ -39,6 +42,18 @@ export interface PlayerEnvironment {
   readonly frameCallbacks: boolean;
 }
 
+/** What others know and the player goes by. */
+export interface Outlook {
+  /** How late the picture is, in milliseconds; `null` while that cannot be measured. */
+  delayMs(): number | null;
+  /** Whether the box could name the edge of a session now. */
+  namesEdges(): boolean;
+  /** Whether the picture shall wait for its sound; `null` leaves it to the box. */
+  lipSync(): boolean | null;
+}
+
+const NO_OUTLOOK: Outlook = { delayMs: () => null, namesEdges: () => false, lipSync: () => null };
+
 /** How long setting up may take, POST to connected. */
 const JOIN_MS = 8000;
 /** ICE's `disconnected` often mends itself: consent checks are lost before the connection is. */
@@ -53,6 +68,8 @@ const SILENT_MS = 6000;
 const WAITING_MS = 2000;
 const REFUSED_MS = 5000;
 const MAX_PATIENCE = 8;
+/** What was done about a late picture has helped after this long, or it has not. */
+const CATCHING_UP_MS = 4000;
 /** A picture that came for this long has earned full impatience again. */
 const STEADY_MS = 30_000;
 
@@ -62,6 +79,8 @@ interface Session {
   url: string | null;
   watch: DecoderWatch;
   connected: boolean;
+  curtain: Curtain;
+  picture: RTCRtpReceiver;
   tracks: MediaStreamTrack[];
   /** The port that the box wants to be reached at, once it has answered. */
   port: string | null;
@@ -83,10 +102,20 @@ export class Player {
   /** Set by the view while the browser plays nothing before a tap. */
   waitsForTap = false;
   readonly reading = new Store<Reading | null>(null);
-  /** Whether the session carries sound. */
-  readonly hasAudio = new Store(false);
+  /** The session's sound, apart from its picture; `null` while it carries none. */
+  readonly sound = new Store<MediaStream | null>(null);
+  /** Whether the picture waits for its sound. */
+  readonly inSync = new Store(false);
+  /** The name of the session, as the box knows it. */
+  readonly sessionName = new Store<string | null>(null);
+  /** Whether the picture has fallen behind, and stays so. */
+  readonly late = new Store(false);
+  /** Whether something is being done about that just now. */
+  readonly catchingUp = new Store(false);
 
   readonly #env: PlayerEnvironment;
+  readonly #outlook: Outlook;
+  readonly #guard = new DelayGuard();
   readonly #url: string;
   readonly #backoff: Backoff;
   #running = false;
@@ -99,14 +128,17 @@ export class Player {
   #quietSince: number | null = null;
   #unseenSince: number | null = null;
   #playingSince = 0;
+  #droppedAt = Number.NEGATIVE_INFINITY;
   #lastPackets = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #limit: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setInterval> | undefined;
+  #lift: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(whepUrl: string, env: PlayerEnvironment) {
+  constructor(whepUrl: string, env: PlayerEnvironment, outlook = NO_OUTLOOK) {
     this.#url = whepUrl;
     this.#env = env;
+    this.#outlook = outlook;
     this.#backoff = new Backoff(250, 4000, env.random);
   }
 
@@ -126,14 +158,42 @@ export class Player {
     this.#set('idle');
   }
 
-  /** A frame is on the screen. */
-  frame(): void {
+  /**
+   * A frame with this RTP timestamp is drawn, whose last packet came at `receivedAt`; true when it is of the present,
+   * not of what the decoder catches up on.
+   */
+  frame(rtp?: number, receivedAt?: number): boolean {
+    const session = this.#session;
     // While the next session is set up, frames of the last one may still be drawn.
-    if (!this.#session || this.#session.peer !== this.#shown) return;
-    this.#lastFrameAt = this.#env.now();
+    if (!session || session.peer !== this.#shown) return false;
+    const now = this.#env.now();
+    this.#lastFrameAt = now;
     this.#quietSince = null;
     this.#unseenSince = null;
+    // In step with their sound pictures wait by design.
+    const waitedMs = receivedAt === undefined || this.inSync.get() ? 0 : now - receivedAt;
+    if (!session.curtain.frame(rtp, now, this.#outlook.namesEdges(), waitedMs)) {
+      this.#liftInTime(session);
+      return false;
+    }
     this.#pictureComes();
+    return true;
+  }
+
+  /** The box names the RTP timestamp from which on a session shows the present. */
+  edge(name: string, rtp: number): void {
+    const session = this.#session;
+    if (!session || name !== this.sessionName.get()) return;
+    session.curtain.edge(rtp, this.#env.now());
+    if (session.peer === this.#shown) this.#liftInTime(session);
+  }
+
+  /** Nothing more may come of what the curtain waits for. */
+  #liftInTime(session: Session): void {
+    clearTimeout(this.#lift);
+    const ms = session === this.#session ? session.curtain.opensIn(this.#env.now()) : null;
+    if (ms === 0) this.#pictureComes();
+    else if (ms !== null) this.#lift = setTimeout(() => this.#liftInTime(session), ms);
   }
 
   /** What the box says of the source, as soon as it says so. */
@@ -174,6 +234,10 @@ export class Player {
   }
 
   #set(state: PlayerState, reason: string | null = null, detail: string | null = null): void {
+    if (state !== 'joining' && state !== 'playing') {
+      this.late.set(false);
+      this.catchingUp.set(false);
+    }
     const last = this.status.get();
     if (last.state !== state || last.reason !== reason || last.detail !== detail) {
       this.status.set({ state, reason, detail });
@@ -202,12 +266,15 @@ export class Player {
     }
     const { state } = this.status.get();
     // While nothing is live, each try in between is no news.
-    if (state !== 'waiting' && state !== 'refused') this.#set(state === 'idle' ? 'joining' : 'lost');
+    const isFresh = state === 'idle' || this.catchingUp.get();
+    if (state !== 'waiting' && state !== 'refused') this.#set(isFresh ? 'joining' : 'lost');
     const session: Session = {
       peer,
       url: null,
       watch: new DecoderWatch(this.#patience),
       connected: false,
+      curtain: new Curtain(),
+      picture: peer.addTransceiver('video', { direction: 'recvonly' }).receiver,
       tracks: [],
       port: null,
       renewed: false,
@@ -223,40 +290,49 @@ export class Player {
 
   async #negotiate(session: Session): Promise<void> {
     const { peer, tracks } = session;
-    const video = peer.addTransceiver('video', { direction: 'recvonly' });
     peer.addTransceiver('audio', { direction: 'recvonly' });
-    holdNothing(video.receiver);
+    holdNothing(session.picture);
     peer.ontrack = ({ track }) => {
       if (session !== this.#session) return;
       tracks.push(track);
-      this.hasAudio.set(tracks.some(({ kind }) => kind === 'audio'));
+      const isSound = track.kind === 'audio';
       const show = () => {
-        if (session === this.#session) this.#show(peer, this.#env.createStream([...tracks]));
+        if (session !== this.#session) return;
+        if (isSound) this.sound.set(this.#env.createStream([track]));
+        else this.#show(peer, this.#env.createStream([track]));
       };
+      const nothingUp = isSound ? this.sound.get() === null : this.#shown === null || this.#shown === peer;
       // A track is muted until its first packet: till then the old picture is better than none.
-      if (this.#shown === null || this.#shown === peer || !track.muted) show();
+      if (nothingUp || !track.muted) show();
       else track.addEventListener('unmute', show, { once: true });
     };
     peer.onconnectionstatechange = () => {
       if (session === this.#session) this.#onConnection(session);
     };
-    await peer.setLocalDescription(await peer.createOffer());
+    const { type, sdp: plain = '' } = await peer.createOffer();
+    // A browser that takes no changes to its offer plays mono and asks again slowly, if it must.
+    await peer
+      .setLocalDescription({ type, sdp: amend(plain) })
+      .catch(() => peer.setLocalDescription({ type, sdp: plain }));
     const sdp = peer.localDescription?.sdp ?? '';
     // Never aborted early: an answer that comes too late still names the session that has to be ended.
     const abort = new AbortController();
     const tooLong = setTimeout(() => abort.abort(), JOIN_MS);
-    const answer = await offer(this.#env.fetch, this.#url, sdp, abort.signal).finally(() =>
-      clearTimeout(tooLong),
-    );
+    const lipSync = this.#outlook.lipSync();
+    const url = lipSync === null ? this.#url : `${this.#url}?lip_sync=${Number(lipSync)}`;
+    const answer = await offer(this.#env.fetch, url, sdp, abort.signal).finally(() => clearTimeout(tooLong));
     if (session !== this.#session) {
       // Left while the answer was on its way: the box must not keep what nobody watches.
       leave(this.#env.fetch, answer.session);
       return;
     }
     session.url = answer.session;
+    this.sessionName.set(/\/([0-9A-Za-z]{1,64})$/.exec(answer.session ?? '')?.[1] ?? null);
     session.port = /^a=candidate:\S+ \d+ udp \d+ \S+ (\d+)/im.exec(answer.sdp)?.[1] ?? MEDIA_PORT;
     await peer.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
     if (session !== this.#session) return;
+    this.inSync.set(isInSync(answer.sdp));
+    if (!tracks.some(({ kind }) => kind === 'audio')) this.sound.set(null);
     this.#set('joining');
   }
 
@@ -331,6 +407,8 @@ export class Player {
     if (session !== this.#session || !session.connected) return;
     const now = this.#env.now();
     const hidden = this.#env.hidden();
+    if (reading) this.#keepUp(session, now, hidden ? null : reading);
+    if (session !== this.#session) return;
     if (reading) this.reading.set(reading);
     const health = reading ? session.watch.read(now, reading, hidden) : 'quiet';
     if (health === 'stuck') {
@@ -340,8 +418,9 @@ export class Player {
     }
     if (health === 'flowing') {
       this.#quietSince = null;
-      // Hidden pages get no frame callbacks.
-      if (hidden || !this.#env.frameCallbacks) {
+      // Hidden pages get no frame callbacks, and a picture behind the curtain may get none.
+      const undrawn = !session.curtain.isOpen && !this.waitsForTap && session.curtain.decoded(now);
+      if (hidden || !this.#env.frameCallbacks || (undrawn && session.peer === this.#shown)) {
         this.#lastFrameAt = now;
         this.#pictureComes();
       }
@@ -354,7 +433,8 @@ export class Player {
         return;
       }
       session.renewed = true;
-      this.#show(session.peer, this.#env.createStream([...session.tracks]));
+      const pictures = session.tracks.filter(({ kind }) => kind === 'video');
+      this.#show(session.peer, this.#env.createStream(pictures));
     }
     const isPlaying = this.status.get().state === 'playing';
     if (now - this.#lastFrameAt > STILL_MS && isPlaying) this.#set('paused');
@@ -373,6 +453,26 @@ export class Player {
     }
   }
 
+  /** Drops to live where the delay has grown; `reading` is `null` while a page out of sight shows nothing. */
+  #keepUp(session: Session, now: number, reading: Reading | null): void {
+    const measured = reading && this.#outlook.delayMs();
+    const held = reading && heldMs(this.reading.get(), reading);
+    const [delay, meter] = measured === null ? [held, 'browser'] : [measured, 'box'];
+    const drop = this.#guard.read(now, session.curtain.isOpen ? delay : null, meter, this.inSync.get());
+    if (drop !== 'none') this.#droppedAt = now;
+    this.#tellLateness(!session.curtain.isOpen || drop === 'rejoin');
+    if (drop === 'nudge') holdNothing(session.picture);
+    if (drop === 'rejoin') this.rejoin();
+  }
+
+  /** `joins`: the session that shall be of the present has no picture yet. */
+  #tellLateness(joins: boolean): void {
+    const { isBehind } = this.#guard;
+    this.late.set(isBehind);
+    const isFresh = this.#env.now() - this.#droppedAt < CATCHING_UP_MS;
+    this.catchingUp.set(isFresh && (isBehind || joins));
+  }
+
   /** Pictures are decoded, and none is shown where one should be. */
   #rendererHangs(now: number, shouldShow: boolean): boolean {
     if (!shouldShow || !this.#env.frameCallbacks || this.waitsForTap) {
@@ -384,7 +484,9 @@ export class Player {
   }
 
   #pictureComes(): void {
+    clearTimeout(this.#lift);
     this.seen.set(true);
+    this.#tellLateness(false);
     if (this.status.get().state === 'playing') return;
     this.#backoff.reset();
     this.#playingSince = this.#env.now();
@@ -396,8 +498,11 @@ export class Player {
     this.#session = null;
     this.#lastPackets = 0;
     clearTimeout(this.#limit);
+    clearTimeout(this.#lift);
     clearInterval(this.#poll);
+    this.#guard.fresh();
     this.reading.set(null);
+    this.sessionName.set(null);
     if (!session) return;
     session.peer.ontrack = null;
     session.peer.onconnectionstatechange = null;
@@ -408,8 +513,9 @@ export class Player {
   #show(peer: RTCPeerConnection | null, media: MediaStream | null): void {
     const before = this.#shown;
     this.#shown = peer;
-    if (before !== peer) this.seen.set(false);
+    if (peer === null) this.sound.set(null);
     this.media.set(media);
+    if (before !== peer) this.seen.set(false);
     if (before !== peer) before?.close();
   }
 }

@@ -36,6 +36,7 @@ const STREAM: Stream = {
   width: 1280,
   height: 720,
   fps: 30,
+  sound: { codec: 'AAC', channels: 2, sample_rate_hz: 48_000 },
   playable: true,
   problem: null,
   viewers: 1,
@@ -302,8 +303,7 @@ describe('without a picture', () => {
 
   it('offers no sound where the session carries none', async () => {
     expect(root.querySelector('#sound')).toBeNull();
-    await set(() => app.player.get().hasAudio.set(true));
-    expect(find('#sound').getAttribute('aria-label')).toBe('Sound on');
+    expect(root.querySelector('#level')).toBeNull();
   });
 
   it('shows the words of the box for a problem that it has no text for', async () => {
@@ -311,6 +311,108 @@ describe('without a picture', () => {
       app.player.get().status.set({ state: 'refused', reason: 'new_code', detail: 'Turn it off and on.' }),
     );
     expect(text('#problem')).toContain('Turn it off and on.');
+  });
+});
+
+describe('the sound', () => {
+  const hearing = () =>
+    set(() => {
+      app.sound.setStream(MEDIA);
+      app.player.get().sound.set(MEDIA);
+    });
+
+  it('is off until a tap, and says so where it can be tapped', async () => {
+    await hearing();
+    expect(text('#level')).toBe('Tap for sound');
+    expect(find('#sound').getAttribute('aria-label')).toBe('Turn sound on');
+    expect(root.querySelector('audio')?.muted).toBe(true);
+    await click('#level');
+    expect(find('#level').dataset.sound).toBe('playing');
+    expect(root.querySelector('audio')?.muted).toBe(false);
+    expect(root.querySelectorAll('#level .bars i').length).toBe(2);
+    expect(stored.sound).toBe('on');
+  });
+
+  it('is muted by one more tap, and does not ask again then', async () => {
+    await hearing();
+    await click('#sound');
+    await click('#sound');
+    expect(text('#level')).toBe('Muted');
+    expect(find('#level').getAttribute('aria-label')).toBe('Sound: Muted');
+    expect(root.querySelector('.inviting')).toBeNull();
+    expect(stored.sound).toBe('off');
+    await click('#level');
+    expect(stored.sound).toBe('off');
+    expect(text('#mute')).toContain('Turn sound on');
+    await click('#mute');
+    expect(find('#level').dataset.sound).toBe('playing');
+    expect(find('#level').getAttribute('aria-label')).toBe('Sound: on');
+  });
+
+  it('says calmly that the source has none', async () => {
+    await hearing();
+    await set(() => app.sound.sourceHas(false));
+    expect(text('#level')).toBe('No sound');
+    expect(root.querySelector('#sound')).toBeNull();
+    await click('#level');
+    expect(text('#sound-state')).toBe('The source sends no sound.');
+    expect(root.querySelector('#mute')).toBeNull();
+  });
+
+  it('asks plainly for a tap where the browser insists on one', async () => {
+    await hearing();
+    await set(() => app.sound.state.set('blocked'));
+    expect(find('#level').classList.contains('inviting')).toBe(true);
+    expect(text('#level')).toBe('Tap for sound');
+  });
+
+  it('has volume and lip sync in a panel of its own', async () => {
+    await hearing();
+    await click('#level');
+    await click('#level');
+    const volume = find('#volume') as HTMLInputElement;
+    expect(volume.value).toBe('100');
+    expect(volume.getAttribute('aria-valuetext')).toBe('100 %');
+    expect(find('#lip-sync').getAttribute('aria-pressed')).toBe('false');
+    await click('#lip-sync');
+    expect(stored.lip_sync).toBe('on');
+    await set(() => app.player.get().inSync.set(true));
+    expect(find('#lip-sync').getAttribute('aria-pressed')).toBe('true');
+    await set(() => app.sound.hasVolume.set(false));
+    expect(root.querySelector('#volume')).toBeNull();
+    expect(text('[role=dialog]')).toContain('buttons of this device');
+  });
+});
+
+describe('a picture that joins', () => {
+  it('is hidden until it is of the present', async () => {
+    const player = app.player.get();
+    await set(() => player.media.set(MEDIA));
+    expect(root.querySelector('video.hidden')).not.toBeNull();
+    await set(() => player.seen.set(true));
+    expect(root.querySelector('video.hidden')).toBeNull();
+  });
+
+  it('says that it is catching up', async () => {
+    const player = app.player.get();
+    await set(() => {
+      player.media.set(MEDIA);
+      player.seen.set(true);
+      player.catchingUp.set(true);
+      player.status.set({ state: 'joining', reason: null, detail: null });
+    });
+    expect(text('#delay')).toBe('Delay – ms · catching up…');
+    expect(text('.note')).toContain('was late');
+    expect(root.querySelector('.picture.old')).toBeNull();
+  });
+});
+
+describe('a picture that stays late', () => {
+  it('has its figure in the colour of a warning', async () => {
+    await set(() => app.player.get().late.set(true));
+    expect(text('#delay')).toBe('Delay – ms');
+    expect(find('#delay').classList.contains('bad')).toBe(true);
+    expect(find('#delay').dataset.health).toBe('bad');
   });
 });
 

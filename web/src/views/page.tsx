@@ -14,6 +14,7 @@ import { Lamp } from './lamp';
 import { Picture } from './picture';
 import { ProblemHelp, Setup } from './setup';
 import { Share } from './share';
+import { SoundChip, SoundControl, SoundPanel, SoundSource } from './sound';
 import { Details, ShowFlags, Status } from './status';
 import { TallyFrame, TallySpoken, TallyWord } from './tally';
 import { TALLY_SPOKEN } from './words';
@@ -28,7 +29,7 @@ const VIEWS: [View, IconName][] = [
 ];
 const TITLE_MARK: Record<Shown, string> = { program: '●', preview: '◐', safe: '○', unknown: '✕', none: '○' };
 
-type Open = 'chooser' | 'share' | 'details' | null;
+type Open = 'chooser' | 'share' | 'details' | 'sound' | null;
 
 export function Page({ app }: { app: App }) {
   const { camera, view, stream } = useStore(app.place);
@@ -53,6 +54,7 @@ export function Page({ app }: { app: App }) {
       data-help={help && view !== 'lamp' ? '' : undefined}
     >
       <TallySpoken tally={now.tally} name={now.name} />
+      <SoundSource app={app} />
       {view === 'lamp' ? (
         <Lamp app={app} now={now} quiet={quiet} />
       ) : (
@@ -79,7 +81,9 @@ export function Page({ app }: { app: App }) {
       )}
       <footer class="foot">
         {view !== 'lamp' && <SleepHint app={app} />}
-        <Status app={app} picture={view !== 'lamp'} />
+        <Status app={app} picture={view !== 'lamp'}>
+          <SoundChip app={app} onOpen={() => setOpen('sound')} />
+        </Status>
         <div class="controls">
           <button
             type="button"
@@ -89,7 +93,7 @@ export function Page({ app }: { app: App }) {
           >
             <span>{now.name ?? t('choose_camera')}</span>
           </button>
-          {view !== 'lamp' && <Sound app={app} />}
+          <SoundControl app={app} />
           {VIEWS.map(([one, icon]) => (
             <Control
               key={one}
@@ -114,6 +118,7 @@ export function Page({ app }: { app: App }) {
       {open === 'chooser' && <Chooser app={app} onClose={close} />}
       {open === 'share' && <Share app={app} onClose={close} />}
       {open === 'details' && <Details app={app} onClose={close} />}
+      {open === 'sound' && <SoundPanel app={app} onClose={close} />}
     </main>
   );
 }
@@ -141,20 +146,6 @@ function useHelp(app: App) {
   const noSource = stream ? !stream.live : app.link.streams.get() !== null || state === 'waiting';
   // A picture that stopped a moment ago stays in sight; the session waits for the source to come back.
   return noSource && (!seen || goneLong) && state !== 'idle' ? <Setup app={app} /> : null;
-}
-
-function Sound({ app }: { app: App }) {
-  const muted = useStore(app.muted);
-  const has = useStore(useStore(app.player).hasAudio);
-  if (!has) return null;
-  return (
-    <Control
-      id="sound"
-      icon={muted ? 'muted' : 'sound'}
-      label={t(muted ? 'unmute' : 'mute')}
-      onClick={() => app.muted.set(!muted)}
-    />
-  );
 }
 
 function SleepHint({ app }: { app: App }) {

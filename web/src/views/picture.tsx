@@ -1,5 +1,8 @@
-/** The video element: where the player's picture is shown, muted first, and what lies on it when it is not live. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+/**
+ * The video element: where the player's picture is shown, and what lies on it when it is not live. While the next
+ * session catches up with the present, a still of the last picture stands in its place.
+ */
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { App } from '../app';
 import { type Key, t } from '../i18n';
 import type { PlayerState } from '../player/player';
@@ -20,15 +23,17 @@ const STILL_WORD: Record<PlayerState, Key> = {
 /** `covered`: help stands in its place, and says more than a note could. */
 export function Picture({ app, covered }: { app: App; covered: boolean }) {
   const video = useRef<HTMLVideoElement>(null);
+  const still = useRef<HTMLCanvasElement>(null);
   const player = useStore(app.player);
   const media = useStore(player.media);
-  const muted = useStore(app.muted);
   const { state } = useStore(player.status);
   const seen = useStore(player.seen);
   const blockedPort = useStore(player.blockedPort);
   const link = useStore(app.link.state);
   useStore(app.link.streams);
+  const catchingUp = useStore(player.catchingUp);
   const [needsTap, setNeedsTap] = useState(false);
+  const [hasStill, setHasStill] = useState(false);
 
   const waitForTap = (waits: boolean) => {
     player.waitsForTap = waits;
@@ -38,34 +43,29 @@ export function Picture({ app, covered }: { app: App; covered: boolean }) {
     element.play().then(
       () => waitForTap(false),
       (error: unknown) => {
-        if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return;
-        if (element.muted) {
-          waitForTap(true);
-          return;
-        }
-        // Sound is not allowed before a tap; a picture without it is.
-        app.muted.set(true);
-        element.muted = true;
-        play(element);
+        if (error instanceof DOMException && error.name === 'NotAllowedError') waitForTap(true);
       },
     );
   };
+
+  // At once: with the session that it came from, the last picture goes black.
+  useLayoutEffect(() => {
+    setHasStill(false);
+    return player.media.subscribe((next) => {
+      // A picture that is still hidden itself is none to keep: the one in its place stays.
+      const isSeen = player.seen.get();
+      setHasStill((has) => next !== null && (isSeen ? keep(video.current, still.current) : has));
+    });
+  }, [player]);
 
   useEffect(() => {
     const element = video.current;
     if (!element) return;
     // As a property: the attribute alone only sets the default, and autoplay asks for the real thing.
-    element.muted = app.muted.get();
+    element.muted = true;
     element.srcObject = media;
     if (media) play(element);
   }, [media]);
-
-  useEffect(() => {
-    const element = video.current;
-    if (!element || element.muted === muted) return;
-    element.muted = muted;
-    if (media) play(element);
-  }, [muted]);
 
   useEffect(() => {
     const element = video.current;
@@ -87,7 +87,7 @@ export function Picture({ app, covered }: { app: App; covered: boolean }) {
     let handle = 0;
     const onFrame = (now: number, frame: VideoFrameCallbackMetadata) => {
       handle = element.requestVideoFrameCallback(onFrame);
-      player.frame();
+      if (!player.frame(frame.rtpTimestamp, frame.receiveTime)) return;
       // When the frame can be seen; some browsers only know when it was handed to the compositor.
       const shown = Math.max(frame.expectedDisplayTime || 0, frame.presentationTime || 0) || now;
       if (frame.rtpTimestamp !== undefined) app.delay.presented(frame.rtpTimestamp, shown);
@@ -96,18 +96,24 @@ export function Picture({ app, covered }: { app: App; covered: boolean }) {
     return () => element.cancelVideoFrameCallback(handle);
   }, [player]);
 
-  const old = media !== null && seen && state !== 'playing';
+  const hidden = media !== null && !seen;
+  const shows = seen || hasStill;
+  const old = media !== null && shows && state !== 'playing' && !catchingUp;
   const stopped = app.stream()?.live === false && (state === 'paused' || link === 'live');
-  const note = old
-    ? t(stopped ? 'still_source' : STILL_WORD[state])
-    : seen || needsTap || (state !== 'joining' && state !== 'lost')
-      ? null
-      : blockedPort !== null
-        ? t('no_media', { port: blockedPort })
-        : t(state === 'joining' ? 'joining' : 'no_box');
+  const note =
+    catchingUp && shows && state !== 'playing'
+      ? t('still_catching_up')
+      : old
+        ? t(stopped ? 'still_source' : STILL_WORD[state])
+        : shows || needsTap || (state !== 'joining' && state !== 'lost')
+          ? null
+          : blockedPort !== null
+            ? t('no_media', { port: blockedPort })
+            : t(state === 'joining' ? 'joining' : 'no_box');
   return (
     <div class={old ? 'picture old' : 'picture'}>
-      <video ref={video} playsInline autoPlay disablePictureInPicture />
+      <video ref={video} class={hidden ? 'hidden' : undefined} playsInline autoPlay disablePictureInPicture />
+      <canvas ref={still} class={hidden && hasStill ? undefined : 'hidden'} />
       {note !== null && !covered && <p class={old || blockedPort !== null ? 'note warn' : 'note'}>{note}</p>}
       {needsTap && (
         <button
@@ -123,4 +129,13 @@ export function Picture({ app, covered }: { app: App; covered: boolean }) {
       )}
     </div>
   );
+}
+
+/** Keeps what the video shows; false where it shows nothing. */
+function keep(video: HTMLVideoElement | null, still: HTMLCanvasElement | null): boolean {
+  const paint = still?.getContext('2d');
+  if (!video?.videoWidth || !still || !paint) return false;
+  [still.width, still.height] = [video.videoWidth, video.videoHeight];
+  paint.drawImage(video, 0, 0);
+  return true;
 }

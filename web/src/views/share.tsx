@@ -1,5 +1,5 @@
 /** The address of where the user is, to be handed out: as text and as a QR code drawn here. */
-import { generate } from 'lean-qr';
+import { generate } from 'lean-qr/nano';
 import { useMemo, useState } from 'preact/hooks';
 import type { App } from '../app';
 import { t } from '../i18n';

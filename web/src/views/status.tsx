@@ -1,7 +1,9 @@
 /** What is known of picture, tally link and delay, in one line that stays in sight; and the details behind it. */
+import type { ComponentChildren } from 'preact';
 import { useRef } from 'preact/hooks';
 import type { App } from '../app';
 import { type Key, t } from '../i18n';
+import type { StreamSound } from '../wire';
 import { usePolled, useStore } from './hooks';
 import { Panel } from './panel';
 import { type Health, linkWord, PLAYER_WORD } from './words';
@@ -15,7 +17,15 @@ function Chip({ label, word, health, id }: { label: Key; word: string; health: H
   );
 }
 
-export function Status({ app, picture }: { app: App; picture: boolean }) {
+export function Status({
+  app,
+  picture,
+  children,
+}: {
+  app: App;
+  picture: boolean;
+  children: ComponentChildren;
+}) {
   const player = useStore(app.player);
   const [pictureWord, pictureHealth] = PLAYER_WORD[useStore(player.status).state];
   const [tallyWord, tallyHealth] = linkWord(useStore(app.link.state), useStore(app.link.tally));
@@ -24,16 +34,27 @@ export function Status({ app, picture }: { app: App; picture: boolean }) {
       {picture && <Chip id="picture" label="picture" word={t(pictureWord)} health={pictureHealth} />}
       <Chip id="link" label="tally" word={t(tallyWord)} health={tallyHealth} />
       {picture && <Delay app={app} />}
+      {picture && children}
     </div>
   );
 }
 
 function Delay({ app }: { app: App }) {
   const ms = usePolled(() => app.delay.delayMs(performance.now()), 500);
+  const player = useStore(app.player);
+  const late = useStore(player.late);
+  const catchingUp = useStore(player.catchingUp);
+  const word = ms === null ? t('delay_unknown') : t('delay_ms', { ms: Math.round(ms) });
   return (
-    <span class="chip delay" id="delay" title={t('delay_about')} data-ms={ms === null ? '' : ms.toFixed(1)}>
-      <b>{t('delay')}</b>{' '}
-      <span class="value">{ms === null ? t('delay_unknown') : t('delay_ms', { ms: Math.round(ms) })}</span>
+    <span
+      class={late || catchingUp ? 'chip delay bad' : 'chip delay'}
+      id="delay"
+      title={t('delay_about')}
+      data-ms={ms === null ? '' : ms.toFixed(1)}
+      data-health={catchingUp ? 'busy' : late ? 'bad' : 'good'}
+    >
+      <b>{t('delay')}</b> <span class="value">{word}</span>
+      {catchingUp && <span class="value doing"> · {t('catching_up')}</span>}
     </span>
   );
 }
@@ -86,6 +107,7 @@ export function Details({ app, onClose }: { app: App; onClose: () => void }) {
         ? `${stream.codec} · ${stream.width}×${stream.height} · ${Math.round(stream.fps * 100) / 100} fps`
         : t('stream_off'),
     ],
+    ['sound', stream?.live ? soundWords(stream.sound) : null],
     ['d_viewers', stream ? String(stream.viewers) : null],
     ['d_format', reading?.width ? `${reading.codec} · ${reading.width}×${reading.height}` : null],
     ['d_received', rate === null ? null : t('d_bitrate', { n: rate.toFixed(2) })],
@@ -107,6 +129,13 @@ export function Details({ app, onClose }: { app: App; onClose: () => void }) {
       </dl>
     </Panel>
   );
+}
+
+function soundWords(sound: StreamSound | null): string {
+  if (!sound) return t('sound_none');
+  const khz = sound.sample_rate_hz > 0 ? `${sound.sample_rate_hz / 1000} kHz` : '';
+  const channels = sound.channels > 0 ? t('d_channels', { n: sound.channels }) : '';
+  return [sound.codec, channels, khz].filter(Boolean).join(' · ');
 }
 
 /** Megabits per second, between the two newest readings a second apart. */

@@ -2,6 +2,7 @@
 import type { Key } from '../i18n';
 import type { LinkState } from '../link/link';
 import type { PlayerState } from '../player/player';
+import type { SoundState } from '../sound/sound';
 import type { Shown } from '../tally/tally';
 import type { TallyMessage } from '../wire';
 
@@ -26,6 +27,13 @@ export const PLAYER_WORD: Record<PlayerState, [Key, Health]> = {
   waiting: ['picture_waiting', 'bad'],
   refused: ['picture_refused', 'bad'],
   lost: ['picture_lost', 'bad'],
+};
+
+export const SOUND_WORD: Record<SoundState, Key> = {
+  none: 'sound_none_long',
+  muted: 'sound_muted',
+  blocked: 'sound_blocked',
+  playing: 'sound_playing',
 };
 
 const LINK_WORD: Record<LinkState, [Key, Health]> = {
