@@ -1,7 +1,7 @@
 # One place for every command: people and CI call the same ones.
 #   make run     build what is missing and start a demo
 #   make test    everything that must pass
-#   make bench   speed, as tables
+#   make bench   speed, as one table (PARTS="glass join" for some of it)
 #   make fuzz    hostile input, 60 s a parser
 
 SHELL := bash
@@ -12,6 +12,7 @@ SHELL := bash
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools/node_modules/.bin:$(PATH)
 SAY = @printf '\033[1m==> %s\033[0m\n'
 FUZZ_SECONDS ?= 60
+PARTS ?=
 
 run: build
 	$(SAY) "Starting the demo: a simulated vMix and the box. Ctrl+C ends it."
@@ -44,8 +45,10 @@ browser: page
 	cd web && npm run --silent e2e
 
 bench: setup-bench page
-	$(SAY) "Benchmarks (a few minutes)"
-	cargo bench
+	$(SAY) "Delay, sound, loss, CPU and memory: about 15 minutes; leave the machine alone meanwhile"
+	cargo bench --bench performance -- $(PARTS)
+	$(SAY) "Functions that run for every packet"
+	cargo bench --bench hot
 
 fuzz: setup-fuzz page
 	@for target in $$(cargo fuzz list); do \

@@ -87,6 +87,7 @@ async fn hostile_offers_are_refused_and_disturb_nobody() -> Result<()> {
         ufrag: "abcd",
         password: "abcdefghijklmnopqrstuvwx",
         fingerprint: &["AB"; 32].join(":"),
+        sound: true,
     }
     .to_sdp();
     let offers: Vec<Vec<u8>> = vec![
@@ -149,6 +150,9 @@ async fn hostile_messages_close_their_own_socket_and_no_other() -> Result<()> {
         (Message::text("{\"type\":\"tally\"}"), 1008),
         (Message::text("{\"type\":\"ping\",\"id\":\"x\"}"), 1008),
         (Message::text("{\"type\":\"watch\",\"stream\":7}"), 1008),
+        (Message::text("{\"type\":\"watch\",\"stream\":\"pgm\",\"session\":\"../../whep\"}"), 1008),
+        (Message::text("{\"type\":\"delay\",\"ms\":-1}"), 1008),
+        (Message::text("{\"type\":\"delay\",\"ms\":1e300}"), 1008),
         (Message::text(format!("{{\"type\":\"ping\",\"id\":1,\"x\":\"{}\"}}", "x".repeat(5000))), 1009),
         (Message::text("[".repeat(4000)), 1008),
         (Message::binary(vec![0; 100]), 1008),

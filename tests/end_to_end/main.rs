@@ -7,6 +7,7 @@ mod support;
 
 mod hostile;
 mod lifecycle;
+mod loss;
 mod media;
 mod restart;
 mod sources;

@@ -9,7 +9,7 @@ use crate::{SOON, stream, turn, video};
 use std::time::Duration;
 
 /// What must hold for a viewer whose network loses nothing.
-fn assert_flawless(viewer: &WhepViewer) -> Stats {
+pub fn assert_flawless(viewer: &WhepViewer) -> Stats {
     assert_eq!(viewer.socket_drops(), 0, "the test itself could not keep up");
     let stats = viewer.stats();
     assert_eq!(stats.ended, None, "{stats:?}");
@@ -88,7 +88,8 @@ async fn a_viewer_on_a_lossy_network_gets_everything_by_retransmission() -> Resu
     assert!(stats.dropped > 10, "{stats:?}");
     assert_eq!((stats.lost, stats.broken_frames, stats.plis), (0, 0, 0), "{stats:?}");
     assert!(stats.recovered + 5 >= stats.dropped, "all but the newest are back: {stats:?}");
-    assert_flawless(&clean);
+    let stats = assert_flawless(&clean);
+    assert!(stats.frames >= 140, "it saw them as well: {stats:?}");
     Ok(())
 }
 

@@ -7,10 +7,14 @@
 #![allow(dead_code, reason = "each test and bench that includes this module uses a part of it")]
 
 pub mod appliance;
+pub mod chromium;
 pub mod h264;
 pub mod http;
+pub mod impair;
+pub mod painter;
 pub mod receiver;
 pub mod sdp;
+pub mod sight;
 pub mod source;
 pub mod viewer;
 pub mod vmix;
@@ -25,6 +29,13 @@ pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::
 /// The monotonic time.
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The wall time, µs since 1970: the one clock that a browser, the kernel and a painted picture share.
+#[expect(clippy::disallowed_methods, reason = "a painted clock is read by another process")]
+pub fn wall_micros() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
 }
 
 /// Asks `check` every 10 ms until it gives something, for at most `within`.

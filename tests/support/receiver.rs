@@ -48,6 +48,8 @@ pub struct Stats {
     pub packets: u64,
     /// Bytes of their payloads.
     pub payload_bytes: u64,
+    /// Packets of sound.
+    pub sound_packets: u64,
     /// Packets that never came: neither in time nor by retransmission.
     pub lost: u64,
     /// Packets thrown away on purpose.
@@ -140,6 +142,7 @@ pub struct Receiver {
     options: Options,
     video: u8,
     rtx: Option<u8>,
+    sound: Option<u8>,
     playout_delay: Option<u8>,
     own_ssrc: u32,
     reduced_size: bool,
@@ -174,6 +177,8 @@ pub struct Session {
     pub video: u8,
     /// Payload type of its retransmissions.
     pub rtx: Option<u8>,
+    /// Payload type of the sound.
+    pub sound: Option<u8>,
     /// Identifier of the playout-delay extension.
     pub playout_delay: Option<u8>,
     /// Our synchronisation source.
@@ -190,6 +195,7 @@ impl Receiver {
             options,
             video: session.video,
             rtx: session.rtx,
+            sound: session.sound,
             playout_delay: session.playout_delay,
             own_ssrc: session.own_ssrc,
             reduced_size: session.reduced_size,
@@ -249,6 +255,8 @@ impl Receiver {
             self.stats.payload_bytes += payload.len() as u64;
             self.stats.first_packet.get_or_insert(now - self.started);
             self.media(now, &header, header.sequence, payload, false);
+        } else if Some(header.payload_type) == self.sound {
+            self.stats.sound_packets += 1;
         } else if Some(header.payload_type) == self.rtx {
             // RFC 4588 §4: the original sequence number leads the payload; without one it is padding.
             if let [high, low, payload @ ..] = header.payload(packet) {
@@ -586,7 +594,14 @@ mod tests {
     }
 
     fn receiver(now: Instant, options: Options) -> Receiver {
-        let session = Session { video: 103, rtx: Some(104), playout_delay: Some(5), own_ssrc: 7, reduced_size: true };
+        let session = Session {
+            video: 103,
+            rtx: Some(104),
+            sound: None,
+            playout_delay: Some(5),
+            own_ssrc: 7,
+            reduced_size: true,
+        };
         Receiver::new(now, session, options)
     }
 

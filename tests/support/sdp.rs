@@ -12,6 +12,8 @@ pub struct Offer<'a> {
     pub password: &'a str,
     /// SHA-256 fingerprint of the certificate, upper-case hex with colons.
     pub fingerprint: &'a str,
+    /// Sound is asked for as well.
+    pub sound: bool,
 }
 
 /// What Chromium 156 of Debian offers for `addTransceiver('video', { direction: 'recvonly' })` and the
@@ -21,7 +23,9 @@ const CHROMIUM: &str = include_str!("chromium.sdp");
 impl Offer<'_> {
     /// The offer, as Chromium writes it.
     pub fn to_sdp(&self) -> String {
-        CHROMIUM
+        let (picture, _) = CHROMIUM.split_once("m=audio").unwrap_or((CHROMIUM, ""));
+        let offer = if self.sound { CHROMIUM.to_owned() } else { picture.replace("BUNDLE 0 1", "BUNDLE 0") };
+        offer
             .replace('\n', "\r\n")
             .replace("%UFRAG%", self.ufrag)
             .replace("%PASSWORD%", self.password)
@@ -48,6 +52,8 @@ pub struct Answer {
     pub profile_level_id: String,
     /// Payload type of its retransmissions.
     pub rtx: Option<u8>,
+    /// Payload type of Opus.
+    pub sound: Option<u8>,
     /// Identifier of the playout-delay header extension.
     pub playout_delay: Option<u8>,
     /// Reduced-size RTCP was agreed.
@@ -90,6 +96,9 @@ impl Answer {
                 let port = words.next().and_then(|port| port.parse().ok()).unwrap_or_default();
                 if kind == "video" && port != 0 {
                     first_video_type = words.nth(1).and_then(|payload_type| payload_type.parse::<u8>().ok());
+                }
+                if kind == "audio" && port != 0 {
+                    answer.sound = words.nth(1).and_then(|payload_type| payload_type.parse::<u8>().ok());
                 }
                 answer.sections.push(Section { kind, port, ..Section::default() });
                 continue;

@@ -3,6 +3,7 @@
 
 use super::receiver::{Options, Receiver, Seen, Session, Stats};
 use super::sdp::{Answer, Offer};
+use super::sight::{self, Sight};
 use super::{Result, Seeded, http, now};
 use bytes::BytesMut;
 use rtc_dtls::config::{ConfigBuilder, HandshakeConfig};
@@ -36,6 +37,12 @@ pub struct Setup {
     pub only_aes_cm: bool,
     /// Talk IPv6.
     pub ipv6: bool,
+    /// Do not ask for sound.
+    pub no_sound: bool,
+    /// Media come and go by this address, a relay's, instead of the answer's.
+    pub through: Option<SocketAddr>,
+    /// Look at headers only, decrypt nothing: see [`super::sight`]. Counts no pictures and asks for nothing.
+    pub glance: bool,
 }
 
 /// One viewer. Dropping it goes away without a word, as a phone out of reach does.
@@ -58,6 +65,7 @@ pub struct WhepViewer {
 #[derive(Debug)]
 struct Shared {
     receiver: Mutex<Receiver>,
+    sight: Mutex<Sight>,
     changed: Notify,
 }
 
@@ -97,13 +105,18 @@ impl WhepViewer {
         let identity = identity()?;
         let mut random = Seeded(unique());
         let (ufrag, password) = (letters(&mut random, 4), letters(&mut random, 24));
-        let offer = Offer { ufrag: &ufrag, password: &password, fingerprint: &identity.fingerprint }.to_sdp();
+        let offer =
+            Offer { ufrag: &ufrag, password: &password, fingerprint: &identity.fingerprint, sound: !setup.no_sound };
+        let offer = offer.to_sdp();
         let response =
             http::request("POST", endpoint, &[("Content-Type", "application/sdp")], offer.as_bytes()).await?;
         if response.status != 201 {
             return Err(Box::new(Refused(response)));
         }
-        let answer = Answer::parse(&response.text())?;
+        let mut answer = Answer::parse(&response.text())?;
+        if let Some(through) = setup.through {
+            answer.candidates = vec![through];
+        }
         let video = answer.video.ok_or("an answer without H.264")?;
         if answer.setup != "passive" {
             return Err(format!("the server wants to be DTLS {}; a viewer of ours is the client", answer.setup).into());
@@ -114,13 +127,15 @@ impl WhepViewer {
         let session = Session {
             video,
             rtx: answer.rtx,
+            sound: answer.sound,
             playout_delay: answer.playout_delay,
             own_ssrc,
             reduced_size: answer.reduced_size,
         };
         let mut receiver = Receiver::new(started, session, setup.receive.clone());
         receiver.stats.answered = Some(now() - started);
-        let shared = Arc::new(Shared { receiver: Mutex::new(receiver), changed: Notify::new() });
+        let sight = Mutex::new(Sight::new(video));
+        let shared = Arc::new(Shared { receiver: Mutex::new(receiver), sight, changed: Notify::new() });
         let any = if setup.ipv6 {
             SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
         } else {
@@ -138,6 +153,7 @@ impl WhepViewer {
             answer: answer.clone(),
             identity,
             only_aes_cm: setup.only_aes_cm,
+            glance: setup.glance,
         };
         let task = tokio::spawn({
             let (shared, stop) = (shared.clone(), stop.clone());
@@ -171,6 +187,11 @@ impl WhepViewer {
                 table.lines().filter_map(drops).collect::<Vec<u64>>()
             })
             .sum()
+    }
+
+    /// What a viewer that only glances has seen so far.
+    pub fn sight(&self) -> Sight {
+        self.shared.sight.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Every whole picture so far, oldest first (the last 20 000).
@@ -325,6 +346,7 @@ struct Peer {
     answer: Answer,
     identity: &'static Identity,
     only_aes_cm: bool,
+    glance: bool,
 }
 
 impl Peer {
@@ -340,6 +362,9 @@ impl Peer {
         let mut next_check = now() + Duration::from_millis(2500);
         self.flush(&mut dtls).await?;
         loop {
+            if self.glance && keys.is_some() {
+                return self.glance(server).await;
+            }
             let mut deadline = next_check;
             deadline = deadline.min(now() + Duration::from_millis(if keys.is_some() { 200 } else { 20 }));
             if self.shared.lock().is_impatient() {
@@ -397,6 +422,19 @@ impl Peer {
                 self.send_check(server, true).await?;
                 let jitter = self.random.next_u64() % 1000;
                 next_check = now() + Duration::from_millis(2000 + jitter);
+            }
+        }
+    }
+
+    /// Takes in all that comes with the kernel's time of its arrival, and answers with consent checks alone.
+    async fn glance(&mut self, server: SocketAddr) -> Result<()> {
+        sight::stamp(&self.socket)?;
+        loop {
+            let next_check = tokio::time::Instant::now() + Duration::from_millis(2500);
+            self.send_check(server, true).await?;
+            while tokio::time::timeout_at(next_check, self.socket.readable()).await.is_ok() {
+                let mut sight = self.shared.sight.lock().unwrap_or_else(PoisonError::into_inner);
+                sight.drain(&self.socket)?;
             }
         }
     }
