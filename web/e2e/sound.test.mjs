@@ -94,7 +94,7 @@ test('sound comes, is silent until a tap, then heard in stereo', { timeout: 60_0
     await page.waitForTimeout(2000);
     const then = await received(page);
     assert.equal(then.codec, 'audio/opus');
-    assert.ok(Math.abs(then.packets - first.packets - 100) < 25, `${then.packets - first.packets} in 2 s`);
+    assert.ok(Math.abs(then.packets - first.packets - 200) < 50, `${then.packets - first.packets} in 2 s`);
     assert.equal(then.energy, 0, 'nothing is heard before a tap');
     const before = await delayMs(page);
 
@@ -151,36 +151,6 @@ test('a browser that insists on a touch plays unheard until it is given', { time
     const { left, lowest } = await meter(page);
     assert.ok(left > -12 && left - lowest > 10, `${lowest} to ${left} dBFS`);
     assert.ok((await received(page)).energy > 0, 'it is heard');
-  }),
-);
-
-const wishForSound = () => localStorage.setItem('returnfeed.sound', 'on');
-
-test('sound that was on the last time is invited to again, and nothing piles up', { timeout: 60_000 }, () =>
-  withPage('/pgm', { on: strict, before: wishForSound, locale: 'ko-KR' }, async (page) => {
-    await becomes(page, 'blocked');
-    assert.match(await page.textContent('#level'), /눌러서 소리 켜기/);
-    await page.waitForTimeout(3000);
-    assert.equal((await received(page)).energy, 0);
-    await page.click('#level');
-    await becomes(page, 'playing');
-    assert.ok((await meter(page)).left > -12);
-    const held = await heldMs(page);
-    assert.ok(held < 150, `nothing piled up before the tap: ${held} ms`);
-  }),
-);
-
-test('sound that is stopped from outside is not heard again before a tap', { timeout: 60_000 }, () =>
-  withPage('/pgm', {}, async (page) => {
-    await page.click('#level');
-    await becomes(page, 'playing');
-    const audio = (read) => page.locator('audio').evaluate(read);
-    await audio((element) => element.pause());
-    await becomes(page, 'blocked');
-    assert.equal(await audio(({ muted, paused }) => muted && !paused), true);
-    await page.click('#level');
-    await becomes(page, 'playing');
-    assert.ok((await meter(page)).left > -12, 'the meter runs again too');
   }),
 );
 
