@@ -24,14 +24,16 @@ use crate::hub::{Event, Hub, Renditions};
 use crate::media::StreamName;
 use crate::problems::Problems;
 use crate::settings::{Environment, Settings, SettingsError};
-use crate::system::{Store, logging, reachable};
+use crate::system::{Store, Supervisor, logging, reachable};
 use crate::{http, srt, tally, transcode, webrtc};
 
 mod callers;
 mod convert;
+mod liveness;
 mod simulated;
 
 use callers::Callers;
+use liveness::Pulses;
 pub use simulated::{demo, simulate};
 
 /// How long open requests and goodbyes may take after the signal to stop.
@@ -65,7 +67,13 @@ pub async fn run(
     reload: Reload,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
     let mut app = App::start(settings, Some(Store::new(&environment.state_directory))).await?;
+    if let Some(within) = environment.watchdog {
+        let proof = liveness::prove(supervisor.clone(), within, app.pulses.clone(), app.parts.stopping.clone());
+        app.parts.tasks.spawn(proof);
+    }
+    supervisor.serving();
     while app.until(&mut signals).await? == Signal::Reload {
         match reload() {
             Ok(settings) => {
@@ -78,6 +86,7 @@ pub async fn run(
             Err(error) => tracing::error!("the settings were not taken; the present ones stay in force:\n{error}"),
         }
     }
+    supervisor.stopping();
     app.stop().await;
     Ok(())
 }
@@ -90,6 +99,7 @@ struct App {
     current: Arc<RwLock<Settings>>,
     listening: Listening,
     parts: Parts,
+    pulses: Pulses,
     about: watch::Sender<Arc<http::About>>,
     vmix: watch::Sender<tally::VmixConfig>,
     callers: Callers,
@@ -151,6 +161,7 @@ impl App {
             publish: tally_writer,
             seed: seed()?,
         });
+        let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         parts.start("the vMix client", client.run().map(Ok));
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
         let handles = http::Handles {
@@ -165,7 +176,7 @@ impl App {
         };
         parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
 
-        let mut app = Self { started_with: settings, current, listening, parts, about, vmix, callers };
+        let mut app = Self { started_with: settings, current, listening, parts, pulses, about, vmix, callers };
         app.callers.apply(&app.started_with);
         tracing::info!("page on TCP port {page}, SRT in on UDP port {feed}, WebRTC out on UDP port {picture}");
         Ok(app)

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The environment variables the program heeds, in its own types.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,11 @@ pub struct Environment {
     /// `$XDG_STATE_HOME/returnfeed` (XDG Base Directory Specification), else `~/.local/state/returnfeed`,
     /// else `/var/lib/returnfeed`. Not created here.
     pub state_directory: PathBuf,
+    /// `NOTIFY_SOCKET`: where the service manager listens (sd_notify(3)).
+    pub notify_socket: Option<OsString>,
+    /// `WATCHDOG_USEC`: within which time the service manager wants to hear that the program is alive
+    /// (sd_watchdog_enabled(3)).
+    pub watchdog: Option<Duration>,
 }
 
 impl Environment {
@@ -44,6 +50,15 @@ impl Environment {
             Some((device.parse().ok()?, inode.parse().ok()?))
         });
         // The variable is inherited by programs started from a service whose output goes elsewhere: compare.
-        Self { log_filter: text("RUST_LOG"), logs_to_journal: journal.is_some() && journal == stderr, state_directory }
+        let logs_to_journal = journal.is_some() && journal == stderr;
+        // Zero means that nobody watches.
+        let watchdog = text("WATCHDOG_USEC").and_then(|value| value.parse().ok()).filter(|value| *value > 0);
+        Self {
+            log_filter: text("RUST_LOG"),
+            logs_to_journal,
+            state_directory,
+            notify_socket: variable("NOTIFY_SOCKET").filter(|value| !value.is_empty()),
+            watchdog: watchdog.map(Duration::from_micros),
+        }
     }
 }

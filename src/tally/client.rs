@@ -24,9 +24,12 @@ use crate::clock::Clock;
 use crate::problems::Problems;
 
 mod http;
+mod pulse;
 mod reports;
 
 pub(super) use http::read_answer as read_http_answer;
+use pulse::Beat;
+pub use pulse::Pulse;
 use reports::Reports;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -77,6 +80,7 @@ pub struct Vmix {
     protocol: Protocol,
     state: State,
     reports: Reports,
+    beat: Beat,
     jitter: u64,
 }
 
@@ -155,9 +159,15 @@ impl Vmix {
             protocol: Protocol::default(),
             state: State::new(cameras),
             reports: Reports::new(problems),
+            beat: Beat::new(),
             // Zero is the one state that xorshift does not leave.
             jitter: seed | 1,
         }
+    }
+
+    /// Tells, while it runs, whether it still goes round.
+    pub fn pulse(&self) -> Pulse {
+        self.beat.pulse()
     }
 
     /// Follows vMix until the shutdown. Ends for no other reason.
@@ -218,6 +228,7 @@ impl Vmix {
                 () = self.shutdown.cancelled() => return Woken::Shutdown,
                 () = changed(&mut self.config) => self.take_cameras(),
                 () = changed(&mut self.auto) => {}
+                () = self.beat.answer() => {}
                 () = sleep(left.unwrap_or_default()), if left.is_some() => return Woken::InTime,
             }
             if self.target().as_ref() != until.map(|(_, target)| target) {
@@ -241,6 +252,7 @@ impl Vmix {
                 () = self.shutdown.cancelled() => return Err(End::Shutdown),
                 () = changed(&mut self.config) => self.take_cameras(),
                 () = changed(&mut self.auto) => {}
+                () = self.beat.answer() => {}
                 result = &mut attempt => return result.map_err(End::Failed),
             }
             if self.target().as_ref() != Some(target) {
@@ -283,6 +295,7 @@ impl Vmix {
                 Some(Ok(fetched)) = fetches.join_next() => self.take_fetched(fetched),
                 () = changed(&mut self.config) => self.take_cameras(),
                 () = changed(&mut self.auto) => {}
+                () = self.beat.answer() => {}
             }
             let now = self.clock.now();
             if self.protocol.poll_timeout().is_some_and(|at| now >= at) {

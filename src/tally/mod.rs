@@ -21,7 +21,7 @@ pub mod state;
 pub mod xml;
 
 pub use camera::{CameraConfig, InputRef};
-pub use client::{Host, Vmix, VmixConfig, VmixParts};
+pub use client::{Host, Pulse, Vmix, VmixConfig, VmixParts};
 
 /// What an input or a camera is doing; the order is the strength when several are merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

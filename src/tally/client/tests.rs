@@ -120,6 +120,7 @@ struct Rig {
     seen: watch::Receiver<Arc<Snapshot>>,
     problems: Problems,
     shutdown: CancellationToken,
+    pulse: Pulse,
     run: tokio::task::JoinHandle<()>,
 }
 
@@ -139,7 +140,8 @@ impl Rig {
             publish,
             seed: 7,
         });
-        Self { config, auto, seen, problems, shutdown, run: tokio::spawn(vmix.run()) }
+        let pulse = vmix.pulse();
+        Self { config, auto, seen, problems, shutdown, pulse, run: tokio::spawn(vmix.run()) }
     }
 
     fn at(fake: &Fake, http_port: u16) -> Self {
@@ -199,6 +201,24 @@ async fn follows_a_vmix_and_hands_changes_on_at_once() {
     assert!(took < Duration::from_millis(100), "{took:?}");
     assert!(tally.codes().is_empty());
     tally.stop().await;
+}
+
+#[tokio::test]
+async fn its_pulse_is_felt_whatever_it_is_doing() {
+    let fake = Fake::start().await;
+    let (searching, refused) = (VmixConfig::default(), settings("127.0.0.1", closed_port().await, closed_port().await));
+    for (config, connected) in [(searching, false), (refused, false), (settings("127.0.0.1", fake.port, 1), true)] {
+        let mut tally = Rig::start(config);
+        if connected {
+            tally.until(|snapshot| snapshot.source == Source::Live).await;
+        }
+        for _ in 0..3 {
+            timeout(Duration::from_secs(1), tally.pulse.felt()).await.expect("no pulse");
+        }
+        let pulse = tally.pulse.clone();
+        tally.stop().await;
+        timeout(Duration::from_secs(1), pulse.felt()).await.expect("who has ended is waited for");
+    }
 }
 
 #[tokio::test]
