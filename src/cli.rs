@@ -42,6 +42,9 @@ pub enum Command {
     /// Be a vMix: send a test picture to a box and answer its tally questions.
     #[command(after_help = EXIT_CODES)]
     Simulate(Simulate),
+    /// Print what [network] in the settings means for systemd-networkd; nothing when the address comes by DHCP.
+    #[command(after_help = EXIT_CODES)]
+    Network(Run),
     /// Check a settings file and list every mistake in it; starts nothing.
     #[command(after_help = EXIT_CODES)]
     Check(Check),

@@ -23,6 +23,10 @@ fn main() -> ExitCode {
         println!("{}: no mistakes", check.file.display());
         return ExitReason::Done.into();
     }
+    if let Command::Network(_) = &cli.command {
+        print!("{}", settings.network.networkd_file().unwrap_or_default());
+        return ExitReason::Done.into();
+    }
     let filter = environment.log_filter.as_deref().unwrap_or(settings.log.level.as_str());
     let log = match logging::start(filter, environment.logs_to_journal) {
         Ok(log) => log,
@@ -46,7 +50,7 @@ fn main() -> ExitCode {
 
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
     match command {
-        Command::Run(run) => Settings::load_named_or_default(run.config.as_deref()),
+        Command::Run(run) | Command::Network(run) => Settings::load_named_or_default(run.config.as_deref()),
         Command::Check(check) => Settings::load(&check.file),
         Command::Demo(_) | Command::Simulate(_) => Ok(Settings::default()),
     }
@@ -62,7 +66,7 @@ fn run(command: Command, settings: Settings, environment: &Environment, log: log
             }
             Command::Demo(demo) => app::demo(&demo).await,
             Command::Simulate(simulate) => app::simulate(&simulate).await,
-            Command::Check(_) => Ok(()),
+            Command::Check(_) | Command::Network(_) => Ok(()),
         }
     });
     // A name being looked up cannot be called off, and is not waited for.

@@ -13,6 +13,7 @@ mod environment;
 #[doc(hidden)]
 pub mod fuzzing;
 mod mistake;
+mod network;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use bind::describe_bind_error;
 pub use environment::Environment;
 pub use mistake::{Mistake, SettingsError};
+pub use network::{Ipv4Network, Network};
 pub use values::{
     InputRef, InvalidPassphrase, InvalidSource, KeyLength, LogLevel, Overlays, Passphrase, Source, VmixHost,
 };
@@ -50,6 +52,8 @@ pub struct Settings {
     pub webrtc: WebRtc,
     /// `[sound]`: what browsers hear.
     pub sound: Sound,
+    /// `[network]`: the address of the box itself.
+    pub network: Network,
     /// `[vmix]`: where tally comes from.
     pub vmix: Vmix,
     /// `[log]`: what is logged.
@@ -266,6 +270,7 @@ impl Settings {
             ("webrtc.join_mbps", self.webrtc.join_mbps != new.webrtc.join_mbps),
             ("sound.bitrate_kbps", self.sound.bitrate_kbps != new.sound.bitrate_kbps),
             ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
+            ("network", self.network != new.network),
         ];
         let listens = self.listens().into_iter().zip(new.listens());
         let listens = listens.map(|((key, before), (_, after))| (key, before != after));

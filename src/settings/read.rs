@@ -130,6 +130,7 @@ impl Reader<'_> {
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
                     "sound" => self.sound(&table),
+                    "network" => self.network(&table),
                     "vmix" => self.vmix(&table),
                     "log" => self.log(&table),
                     "stream" => self.stream(&table),

@@ -66,6 +66,8 @@ fn the_example_shows_every_key_with_its_default() {
     assert_eq!(settings.cameras.len(), 1);
     settings.cameras.clear();
     settings.streams.clear();
+    assert!(settings.network.address.is_some());
+    settings.network = Network::default();
     assert_eq!(settings, Settings::default());
 }
 
@@ -100,6 +102,10 @@ fn everything_can_be_set() {
         [sound]
         bitrate_kbps = 64
         lip_sync = true
+        [network]
+        address = "192.168.1.20/24"
+        gateway = "192.168.1.1"
+        dns = ["192.168.1.1", "fd00::1"]
         [vmix]
         host = "VMIX-PC"
         tcp_port = 1
@@ -164,7 +170,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [vmix], [log], [[stream]], [[camera]]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [vmix], [log], [[stream]], [[camera]]",
             ],
         ),
         (
@@ -447,6 +453,25 @@ fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
 }
 
 #[test]
+fn a_fixed_address_must_be_one_and_its_router_beside_it() {
+    for (text, wrong) in [
+        ("[network]\naddress = '192.168.1.0/24'", "2:11: `192.168.1.0/24` is no address that a box can have"),
+        (
+            "[network]\naddress = '192.168.1.20/24'\ngateway = '192.168.2.1'",
+            "3:11: the router 192.168.2.1 is not in the network 192.168.1.20/24",
+        ),
+        ("[network]\ngateway = '192.168.2.1'", "2:11: `gateway` without `address` says nothing"),
+        ("[network]\ndns = ['192.168.2.1']", "2:7: `dns` without `address` says nothing"),
+        ("[network]\naddress = '10.0.0.2/8'\ndns = ['router']", "3:8: `router` is no IP address"),
+    ] {
+        let found = mistakes(text);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{wrong}; ")), "{found:?}");
+    }
+    let settings = parse("[network]\naddress = '10.0.0.2/8'");
+    assert_eq!(Settings::default().needs_restart(&settings), ["network"]);
+}
+
+#[test]
 fn a_file_is_read_whole_or_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("returnfeed.toml");
@@ -504,6 +529,19 @@ fn the_environment_names_the_state_directory_and_the_log() {
     }
     assert_eq!(read(&[("RUST_LOG", "debug")]).log_filter.as_deref(), Some("debug"));
     assert_eq!(read(&[("RUST_LOG", "")]).log_filter, None);
+}
+
+#[test]
+fn the_environment_says_who_watches_the_program() {
+    let read = |name: &'static str, value: &'static str| {
+        Environment::from_variables(move |asked| (asked == name).then(|| value.into()), None)
+    };
+    assert_eq!(read("WATCHDOG_USEC", "10000000").watchdog, Some(Duration::from_secs(10)));
+    for nobody in ["0", "", "soon", "-1"] {
+        assert_eq!(read("WATCHDOG_USEC", nobody).watchdog, None);
+    }
+    assert_eq!(read("NOTIFY_SOCKET", "@x").notify_socket, Some("@x".into()));
+    assert_eq!(read("NOTIFY_SOCKET", "").notify_socket, None);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Kinds of values, and what is wrong with one that is none.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use toml::de::DeValue;
 
 use super::super::values::{is_host_name, shown};
-use super::super::{InputRef, InvalidPassphrase, Passphrase, VmixHost};
+use super::super::{InputRef, InvalidPassphrase, Ipv4Network, Passphrase, VmixHost};
 use super::Fault;
 
 pub(super) fn wrong_type(key: &str, wanted: &str, value: &DeValue<'_>, example: &str) -> Fault {
@@ -89,6 +89,29 @@ pub(super) fn public_address(value: &DeValue<'_>) -> Result<IpAddr, Fault> {
         Ok(address) if !address.is_unspecified() && !address.is_multicast() && !is_broadcast(address) => Ok(address),
         _ => Err(Fault::new(format!("`{}` is no IP address that a browser could reach", shown(text)), REMEDY)),
     }
+}
+
+pub(super) fn own_address(value: &DeValue<'_>) -> Result<Ipv4Network, Fault> {
+    let text = text("address", value, "\"192.168.1.20/24\"")?;
+    Ipv4Network::parse(text).ok_or_else(|| {
+        let remedy = "write an IPv4 address and the length of its network, as in `address = \"192.168.1.20/24\"`; /24 is the \
+                      mask 255.255.255.0";
+        Fault::new(format!("`{}` is no address that a box can have", shown(text)), remedy)
+    })
+}
+
+pub(super) fn gateway(value: &DeValue<'_>) -> Result<Ipv4Addr, Fault> {
+    let text = text("gateway", value, "\"192.168.1.1\"")?;
+    text.parse().map_err(|_| {
+        let remedy = "write the router's IPv4 address, as in `gateway = \"192.168.1.1\"`";
+        Fault::new(format!("`{}` is no IPv4 address", shown(text)), remedy)
+    })
+}
+
+pub(super) fn name_server(value: &DeValue<'_>) -> Result<IpAddr, Fault> {
+    const REMEDY: &str = "write IP addresses, as in `dns = [\"192.168.1.1\"]`";
+    let text = value.as_str().ok_or_else(|| Fault::new("`dns` holds texts in quotes", REMEDY))?;
+    text.parse().map_err(|_| Fault::new(format!("`{}` is no IP address", shown(text)), REMEDY))
 }
 
 pub(super) fn is_broadcast(address: IpAddr) -> bool {

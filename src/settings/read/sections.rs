@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::kinds::{boolean, camera_name, input, integer, passphrase, port, public_address, small, text, vmix_host};
+use super::kinds::{
+    boolean, camera_name, gateway, input, integer, name_server, own_address, passphrase, port, public_address, small,
+    text, vmix_host,
+};
 use super::{Fault, Found, Reader, Span, Table, schema};
 use crate::media::StreamName;
 use crate::settings::values::{LATENCY_MS, shown};
-use crate::settings::{Camera, LogLevel, Overlays, Source, Stream};
+use crate::settings::{Camera, Ipv4Network, LogLevel, Overlays, Source, Stream};
 
 impl Reader<'_> {
     pub(super) fn http(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
@@ -56,6 +59,32 @@ impl Reader<'_> {
         if let Some(wanted) = self.value(table, "lip_sync", |v| boolean("lip_sync", v, "true")) {
             self.settings.sound.lip_sync = wanted.value;
         }
+    }
+
+    pub(super) fn network(&mut self, table: &Table<'_>) {
+        let address = self.value(table, "address", own_address);
+        let gateway = self.value(table, "gateway", gateway);
+        let dns = self.list(table, "dns", "[\"192.168.1.1\"]", name_server);
+        if !table.values.contains_key("address") {
+            for key in ["gateway", "dns"] {
+                if let Some(value) = table.values.get(key) {
+                    let remedy = "add the box's own `address`, or leave it out: DHCP names both";
+                    self.fault(&value.span(), Fault::new(format!("`{key}` without `address` says nothing"), remedy));
+                }
+            }
+        }
+        if let (Some(address), Some(gateway)) = (&address, &gateway)
+            && !address.value.contains(gateway.value)
+        {
+            let Ipv4Network { address, prefix } = address.value;
+            let what = format!("the router {} is not in the network {address}/{prefix}", gateway.value);
+            let remedy = "the router's address begins as the box's own does; is the number behind the / right?";
+            self.fault(&gateway.span, Fault::new(what, remedy));
+        }
+        let network = &mut self.settings.network;
+        network.address = address.map(|found| found.value);
+        network.gateway = gateway.map(|found| found.value);
+        network.dns = dns.map(|found| found.value).unwrap_or_default();
     }
 
     pub(super) fn vmix(&mut self, table: &Table<'_>) {
