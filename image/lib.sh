@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# What the recipe of the image and the tests on an emulated box share: words on the terminal, and Debian
+# roots that hold the tools, so that the machine itself needs no more than mmdebstrap.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=$repository/target/image
+# Another mirror, or a day of snapshot.debian.org to build an old image again.
+mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+export LC_ALL=C.UTF-8
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+fail() { printf 'image: %s\n' "$*" >&2; exit 1; }
+
+# debian_root ROOT ARCHITECTURES VARIANT PACKAGES… [-- MMDEBSTRAP OPTIONS…]
+# Debian trixie with what is newer in its backports, but only where PACKAGES name it with /trixie-backports.
+debian_root() {
+  local root=$1 architectures=$2 variant=$3 packages=()
+  shift 3
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do packages+=("$1"); shift; done
+  [ $# -eq 0 ] || shift
+  rm -rf "$root"
+  mmdebstrap --quiet --mode=root --skip=check/qemu --variant="$variant" --architectures="$architectures" \
+    --include="$(IFS=,; echo "${packages[*]}")" "$@" trixie "$root" - <<SOURCES
+deb $mirror trixie main non-free-firmware
+deb $mirror trixie-updates main non-free-firmware
+deb $mirror trixie-backports main non-free-firmware
+SOURCES
+}
+
+# tools_root NAME ARCHITECTURES PACKAGES…: makes target/image/NAME once and again when what is asked for changes.
+tools_root() {
+  local name=$1 root=$work/$1 asked="$*"
+  shift
+  [ "$(cat "$root.made" 2>/dev/null)" = "$asked" ] && return
+  say "Making the $name root (a minute or two, kept for the next time)"
+  rm -f "$root.made"
+  debian_root "$root" "$1" apt "${@:2}"
+  mkdir -p "$root/returnfeed"
+  echo "$asked" > "$root.made"
+}
+
+# inside NAME COMMAND…: runs COMMAND in target/image/NAME. The repository is at /returnfeed there, whatever
+# its place on this machine is, so that no path of this machine gets into what is built.
+inside() {
+  local root=$work/$1
+  shift
+  # shellcheck disable=SC2016 # expands in there
+  unshare --mount --pid --fork --kill-child -- bash -euc '
+    root=$1 repository=$2
+    shift 2
+    mount --rbind /dev "$root/dev"
+    mount -t proc proc "$root/proc"
+    mount --bind "$repository" "$root/returnfeed"
+    touch "$root/etc/resolv.conf"
+    mount --bind /etc/resolv.conf "$root/etc/resolv.conf"
+    mount --bind /etc/ssl/certs "$root/etc/ssl/certs"  # an office with an authority of its own
+    exec chroot "$root" "$@"' inside "$root" "$repository" "$@"
+}
+
+# The tools that make the image and those that run it on an emulated box.
+imager_root() {
+  tools_root imager amd64,arm64 bmap-tools ca-certificates cpio dosfstools e2fsprogs fdisk iproute2 kmod mtools \
+    dnsmasq-base python3-pytest qemu-user squashfs-tools xz-utils zstd \
+    qemu-system-arm/trixie-backports qemu-system-common/trixie-backports qemu-system-data/trixie-backports
+}
