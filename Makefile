@@ -3,16 +3,19 @@
 #   make test    everything that must pass
 #   make bench   speed, as one table (PARTS="glass join" for some of it)
 #   make fuzz    hostile input, 60 s a parser
+#   make image   the SD-card image of the box (root)
+#   make hw-test the image on an emulated box (root)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run test bench fuzz build page lint unit page-test browser setup-%
+.PHONY: run test bench fuzz build page lint unit page-test browser image hw-test setup-%
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools/node_modules/.bin:$(PATH)
 SAY = @printf '\033[1m==> %s\033[0m\n'
 FUZZ_SECONDS ?= 60
 PARTS ?=
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,DEBIAN_MIRROR)
 
 run: build
 	$(SAY) "Starting the demo: a simulated vMix and the box. Ctrl+C ends it."
@@ -27,6 +30,8 @@ test: setup-test lint unit page-test browser
 
 lint: page
 	$(SAY) "Formatting and lints"
+	shellcheck -x image/build image/lib.sh hw-tests/run overlay/usr/libexec/returnfeed/*
+	shellcheck -s dash image/init
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cd web && npm run --silent lint
@@ -56,6 +61,15 @@ fuzz: setup-fuzz page
 	  mkdir -p "fuzz/corpus/$$target"; \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1; \
 	done
+
+image: setup-image page
+	$(SAY) "Making the SD-card image (a quarter of an hour the first time)"
+	@$(AS_ROOT) image/build
+
+hw-test: setup-image page
+	$(SAY) "Building the sender and the viewers for the tests of the box"
+	cargo build --bins --examples
+	@$(AS_ROOT) hw-tests/run
 
 setup-%:
 	@.ci/setup $*

@@ -1,0 +1,36 @@
+"""The mistake is mended, and the box gets an address of its own; nobody hands out any."""
+
+import pytest
+from emulated import NETWORK, Box
+
+SETTINGS = f"""\
+[network]
+address = "{NETWORK}.60/24"
+gateway = "{NETWORK}.1"
+"""
+
+
+@pytest.fixture(scope="module")
+def box(card, network, folder):
+    card.write("returnfeed.toml", SETTINGS)
+    box = Box(card, folder, f"{NETWORK}.60")
+    try:
+        box.seconds_to_page = box.wait_for_page()
+        box.shell.wait(60)
+        yield box
+    finally:
+        box.keep_journal()
+        box.cut_power()
+
+
+def test_the_page_answers_at_the_fixed_address(box):
+    print(f"page after {box.seconds_to_page:.1f} s")
+
+
+def test_the_router_is_known(box):
+    assert f"default via {NETWORK}.1 dev eth0" in box.shell("ip -color=never route")[1]
+
+
+def test_what_was_said_of_the_mended_mistake_is_gone(card):
+    with pytest.raises(FileNotFoundError):
+        card.read("returnfeed-mistakes.txt")
