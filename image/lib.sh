@@ -6,6 +6,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$repository/target/image
 # Another mirror, or a day of snapshot.debian.org to build an old image again.
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+security_mirror=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
 export LC_ALL=C.UTF-8
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
@@ -23,19 +24,20 @@ debian_root() {
     --include="$(IFS=,; echo "${packages[*]}")" "$@" trixie "$root" - <<SOURCES
 deb $mirror trixie main non-free-firmware
 deb $mirror trixie-updates main non-free-firmware
+deb $security_mirror trixie-security main non-free-firmware
 deb $mirror trixie-backports main non-free-firmware
 SOURCES
 }
 
-# tools_root NAME ARCHITECTURES PACKAGES…: makes target/image/NAME once and again when what is asked for changes.
-tools_root() {
+# kept_root NAME VERSIONS ARCHITECTURES VARIANT PACKAGES… [-- MMDEBSTRAP OPTIONS…]: makes target/image/NAME once,
+# and again when VERSIONS, one word of any kind, or what is asked for changes.
+kept_root() {
   local name=$1 root=$work/$1 asked="$*"
-  shift
+  shift 2
   [ "$(cat "$root.made" 2>/dev/null)" = "$asked" ] && return
   say "Making the $name root (a minute or two, kept for the next time)"
   rm -f "$root.made"
-  debian_root "$root" "$1" apt "${@:2}"
-  mkdir -p "$root/returnfeed"
+  debian_root "$root" "$@"
   echo "$asked" > "$root.made"
 }
 
@@ -44,6 +46,7 @@ tools_root() {
 inside() {
   local root=$work/$1
   shift
+  mkdir -p "$root/returnfeed"
   # shellcheck disable=SC2016 # expands in there
   unshare --mount --pid --fork --kill-child -- bash -euc '
     root=$1 repository=$2
@@ -59,7 +62,7 @@ inside() {
 
 # The tools that make the image and those that run it on an emulated box.
 imager_root() {
-  tools_root imager amd64,arm64 bmap-tools ca-certificates cpio dosfstools e2fsprogs fdisk iproute2 kmod mtools \
+  kept_root imager any amd64,arm64 apt bmap-tools ca-certificates cpio dosfstools e2fsprogs fdisk iproute2 kmod mtools \
     dnsmasq-base python3-pytest qemu-user squashfs-tools xz-utils zstd \
     qemu-system-arm/trixie-backports qemu-system-common/trixie-backports qemu-system-data/trixie-backports
 }
