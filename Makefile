@@ -4,7 +4,7 @@
 #   make bench   speed, as one table (PARTS="glass join" for some of it)
 #   make fuzz    hostile input, 60 s a parser
 #   make image   the SD-card image of the box (root)
-#   make hw-test the image on an emulated box (root)
+#   make hw-test the image on an emulated box (root; TESTS=first_evening for some of it)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,6 +15,7 @@ export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools/node_modules/.bin:$(PATH)
 SAY = @printf '\033[1m==> %s\033[0m\n'
 FUZZ_SECONDS ?= 60
 PARTS ?=
+TESTS ?=
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,DEBIAN_MIRROR)
 
 run: build
@@ -30,7 +31,7 @@ test: setup-test lint unit page-test browser
 
 lint: page
 	$(SAY) "Formatting and lints"
-	shellcheck -x image/build image/lib.sh hw-tests/run overlay/usr/libexec/returnfeed/*
+	shellcheck -x image/build image/lib.sh image/able hw-tests/run overlay/usr/libexec/returnfeed/*
 	shellcheck -s dash image/init
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
@@ -69,7 +70,7 @@ image: setup-image page
 hw-test: setup-image page
 	$(SAY) "Building the sender and the viewers for the tests of the box"
 	cargo build --bins --examples
-	@$(AS_ROOT) hw-tests/run
+	@$(AS_ROOT) hw-tests/run $(if $(TESTS),-k '$(TESTS)')
 
 setup-%:
 	@.ci/setup $*
