@@ -171,7 +171,9 @@ async fn nothing_is_missing_at_two_percent_loss_both_ways() {
     let sent = payload(3000);
     let source = bench.source("pgm").await;
     peer.write(&sent).await;
-    // That the last ones were lost shows only when others follow, as they do in a stream.
+    // A lost last packet shows only when others follow, as they do in a stream: it leaves no gap for the box to ask for,
+    // and libsrt repeats nothing unasked to a receiver that reports losses regularly (live mode). Of 39 runs that sent no
+    // more, the one that failed missed exactly packet 3000 of 3000.
     for _ in 0..500 {
         if source.bytes().len() >= sent.len() {
             break;
