@@ -35,8 +35,24 @@ export async function open(browser, url, { locale = 'en-US', width = 1280, heigh
   await page.addInitScript(countPictures);
   await page.addInitScript(keepPeers);
   if (before) await page.addInitScript(before);
+  page.looking = await context.newCDPSession(page);
   await page.goto(url);
   return page;
+}
+
+/**
+ * Runs a function in the page and gives what it returns. Unlike `page.evaluate` and what locators read, which Playwright
+ * sends as if a user had touched the page, this only looks: a browser that insists on a touch goes on insisting.
+ */
+export async function look(page, read) {
+  const { result, exceptionDetails } = await page.looking.send('Runtime.evaluate', {
+    expression: `(${read})()`,
+    awaitPromise: true,
+    returnByValue: true,
+    userGesture: false,
+  });
+  if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+  return result.value;
 }
 
 /** Runs in the page: keeps its peer connections in `window.peers`. */
@@ -68,24 +84,20 @@ function countPictures() {
 
 /** Waits until `count` more pictures were shown than now, and what is shown has changed meanwhile. */
 export async function pictureMoves(page, count = 30, within = 20_000) {
-  const began = await page.evaluate(() => window.pictures);
-  await until(
-    'a picture',
-    () => page.evaluate(() => document.querySelector('video')?.videoWidth > 0),
-    within,
-  );
-  const before = await look(page);
+  const began = await look(page, () => window.pictures);
+  await until('a picture', () => look(page, () => document.querySelector('video')?.videoWidth > 0), within);
+  const before = await pixels(page);
   await until(
     `${count} pictures`,
-    async () => (await page.evaluate(() => window.pictures)) >= began + count,
+    async () => (await look(page, () => window.pictures)) >= began + count,
     within,
   );
-  await until('the picture to change', async () => (await look(page)) !== before, within);
+  await until('the picture to change', async () => (await pixels(page)) !== before, within);
 }
 
 /** What the video shows now, as text that differs when it does. */
-function look(page) {
-  return page.evaluate(() => {
+function pixels(page) {
+  return look(page, () => {
     const video = document.querySelector('video');
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [64, 36];
@@ -97,7 +109,7 @@ function look(page) {
   });
 }
 
-export const tallyOf = (page) => page.evaluate(() => document.documentElement.dataset.tally);
+export const tallyOf = (page) => look(page, () => document.documentElement.dataset.tally);
 
 /** Waits until the page shows that tally. */
 export const tallyBecomes = (page, tally, within) =>
@@ -110,4 +122,4 @@ export const mark = (page) =>
   page.evaluate(() => {
     window.marked = true;
   });
-export const isMarked = (page) => page.evaluate(() => window.marked === true);
+export const isMarked = (page) => look(page, () => window.marked === true);
