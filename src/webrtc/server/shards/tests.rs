@@ -215,6 +215,8 @@ fn who_joins_after_the_end_of_a_source_waits_for_the_next() {
     assert!(!lock(&second).is_live);
     bench.picture(true);
     assert!(lock(&second).is_live);
+    let (_, _, third) = bench.join(3);
+    assert!(lock(&third).is_live);
 }
 
 #[test]
