@@ -165,9 +165,9 @@ async fn packets_in_order_are_handed_over_at_once_whatever_the_latency() {
 
 #[tokio::test]
 async fn nothing_is_missing_at_two_percent_loss_both_ways() {
-    let bench = Bench::start_at("127.0.0.1:0", ms(300), &[]).await;
+    let bench = Bench::start_at("127.0.0.1:0", ms(1000), &[]).await;
     let proxy = Proxy::start(bench.address, 2, 1).await;
-    let mut peer = Peer::transmit_to(&format!("srt://127.0.0.1:{}?latency=300", proxy.port));
+    let mut peer = Peer::transmit_to(&format!("srt://127.0.0.1:{}?latency=1000", proxy.port));
     let sent = payload(3000);
     let source = bench.source("pgm").await;
     peer.write(&sent).await;
