@@ -45,6 +45,9 @@ pub enum Command {
     /// Print what [network] in the settings means for systemd-networkd; nothing when the address comes by DHCP.
     #[command(after_help = EXIT_CODES)]
     Network(Run),
+    /// Wait while the box's reset button is held; succeeds when a factory reset was asked for.
+    #[command(after_help = EXIT_CODES)]
+    ResetButton,
     /// Check a settings file and list every mistake in it; starts nothing.
     #[command(after_help = EXIT_CODES)]
     Check(Check),
@@ -169,6 +172,7 @@ mod tests {
             Command::Demo(Demo { http: "127.0.0.1:0".parse().unwrap() })
         );
         assert_eq!(parse("returnfeed check a.toml").unwrap(), Command::Check(Check { file: "a.toml".into() }));
+        assert_eq!(parse("returnfeed reset-button").unwrap(), Command::ResetButton);
         let Command::Simulate(simulate) = parse("returnfeed simulate --srt srt://[::1]:9000 --auto-cut 2.5").unwrap()
         else {
             panic!("simulate was asked for");

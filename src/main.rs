@@ -6,11 +6,15 @@ use std::time::Duration;
 use clap::Parser;
 use returnfeed::app::{self, Failure};
 use returnfeed::cli::{Cli, Command, ExitReason};
-use returnfeed::settings::{Environment, Settings};
-use returnfeed::system::{logging, raise_open_files};
+use returnfeed::clock::Clock;
+use returnfeed::settings::{Environment, RESET_BUTTON_GPIO, Settings};
+use returnfeed::system::{logging, raise_open_files, reset_is_asked_for};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.command == Command::ResetButton {
+        return watch_reset_button();
+    }
     let environment = Environment::read();
     let settings = match settings(&cli.command) {
         Ok(settings) => settings,
@@ -48,11 +52,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// Settings play no part: a reset mends those that are wrong.
+fn watch_reset_button() -> ExitCode {
+    match reset_is_asked_for(RESET_BUTTON_GPIO, &Clock::system(), |words| println!("{words}")) {
+        Ok(true) => ExitReason::Done.into(),
+        Ok(false) => ExitReason::Failed.into(),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitReason::Failed.into()
+        }
+    }
+}
+
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
     match command {
         Command::Run(run) | Command::Network(run) => Settings::load_named_or_default(run.config.as_deref()),
         Command::Check(check) => Settings::load(&check.file),
-        Command::Demo(_) | Command::Simulate(_) => Ok(Settings::default()),
+        Command::Demo(_) | Command::Simulate(_) | Command::ResetButton => Ok(Settings::default()),
     }
 }
 
@@ -66,7 +82,7 @@ fn run(command: Command, settings: Settings, environment: &Environment, log: log
             }
             Command::Demo(demo) => app::demo(&demo).await,
             Command::Simulate(simulate) => app::simulate(&simulate).await,
-            Command::Check(_) | Command::Network(_) => Ok(()),
+            Command::Check(_) | Command::Network(_) | Command::ResetButton => Ok(()),
         }
     });
     // A name being looked up cannot be called off, and is not waited for.

@@ -35,6 +35,10 @@ pub use values::{
 
 use crate::media::StreamName;
 
+/// The BCM number of the header's pin that the reset button hangs on: pin 40, with ground beside it on pin 39. It is
+/// no setting, because a reset mends settings that are wrong, and nothing else may be given this pin.
+pub const RESET_BUTTON_GPIO: u32 = 21;
+
 /// The settings file that is read when none is named, if it is there.
 pub const DEFAULT_PATH: &str = "/etc/returnfeed/returnfeed.toml";
 
