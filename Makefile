@@ -4,7 +4,7 @@
 #   make bench   speed, as one table (PARTS="glass join" for some of it)
 #   make fuzz    hostile input, 60 s a parser
 #   make image   the SD-card image of the box (root)
-#   make hw-test the image on an emulated box (root; TESTS=first_evening for some of it)
+#   make hw-test the image on emulated boxes (root; TESTS=first_evening for some of it), or on a real one (HW_TEST_BOX=pi.env)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,6 +16,7 @@ SAY = @printf '\033[1m==> %s\033[0m\n'
 FUZZ_SECONDS ?= 60
 PARTS ?=
 TESTS ?=
+HW_TEST_BOX ?=
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,DEBIAN_MIRROR)
 
 run: build
@@ -70,7 +71,8 @@ image: setup-image page
 hw-test: setup-image page
 	$(SAY) "Building the sender and the viewers for the tests of the box"
 	cargo build --bins --examples
-	@$(AS_ROOT) hw-tests/run $(if $(TESTS),-k '$(TESTS)')
+	@$(AS_ROOT) env HW_TEST_BOX=$(or $(HW_TEST_BOX),virt) hw-tests/run $(if $(TESTS),-k '$(TESTS)')
+	@$(if $(TESTS)$(HW_TEST_BOX),,$(AS_ROOT) env HW_TEST_BOX=raspi3b hw-tests/run hw-tests/test_4_board.py hw-tests/test_5_factory_reset.py)
 
 setup-%:
 	@.ci/setup $*

@@ -1,6 +1,6 @@
 """A copy of the image that a test may change: the card of the emulated box."""
 
-import shutil
+import os
 import struct
 import subprocess
 from pathlib import Path
@@ -11,15 +11,22 @@ SECTOR = 512
 class Card:
     """An image file with the partitions that `image/build` describes."""
 
-    def __init__(self, image: Path, copy: Path) -> None:
+    def __init__(self, image: Path, copy: Path, size: int = 0) -> None:
+        """`size`: how large the card is in bytes, when larger than the image."""
         subprocess.run(["cp", "--sparse=always", image, copy], check=True)
+        if size:
+            os.truncate(copy, size)
         self.path = copy
+
+    def _start(self, number: int) -> int:
+        """Of a partition, in bytes (the master boot record, by its common layout)."""
+        with self.path.open("rb") as card:
+            (start,) = struct.unpack_from("<I", card.read(SECTOR), 446 + 16 * (number - 1) + 8)
+        return start * SECTOR
 
     def _partition(self, number: int) -> str:
         """Where mtools finds a FAT partition."""
-        table = self.path.open("rb").read(SECTOR)
-        (start,) = struct.unpack_from("<I", table, 446 + 16 * (number - 1) + 8)
-        return f"{self.path}@@{start * SECTOR}"
+        return f"{self.path}@@{self._start(number)}"
 
     def read(self, name: str, partition: int = 1) -> bytes:
         """A file; FileNotFoundError where there is none."""
@@ -34,13 +41,24 @@ class Card:
             ["mcopy", "-o", "-i", self._partition(partition), "-", f"::{name}"], input=content.encode(), check=True
         )
 
+    def names_in_data(self, folder: str = "/") -> set[str]:
+        """What is in a folder of the data partition, which nobody mounts for that; the box is off."""
+        shown = subprocess.run(
+            ["debugfs", "-R", f"ls -p {folder}", f"{self.path}?offset={self._start(4)}"], capture_output=True, text=True
+        )
+        return {line.split("/")[5] for line in shown.stdout.splitlines() if line.startswith("/")} - {".", "..", ""}
+
+    def slot(self) -> int:
+        """The partition that autoboot.txt names."""
+        words = self.read("autoboot.txt").decode().split()
+        return next(int(word.split("=")[1]) for word in words if word.startswith("boot_partition="))
+
     def what_the_firmware_starts(self, folder: Path) -> tuple[Path, Path, str]:
         """Kernel, initramfs and command line of the slot that autoboot.txt names.
 
         The emulator runs no Raspberry Pi firmware, so this reads what that would read.
         """
-        words = self.read("autoboot.txt").decode().split()
-        slot = next(int(word.split("=")[1]) for word in words if word.startswith("boot_partition="))
+        slot = self.slot()
         config = [line.split("=" if "=" in line else None) for line in self.read("config.txt", slot).decode().splitlines()]
         kernel = next(words[1] for words in config if words and words[0] == "kernel")
         initramfs = next(words[1] for words in config if words and words[0] == "initramfs")

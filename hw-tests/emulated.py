@@ -1,11 +1,19 @@
-"""A box in QEMU's `virt` machine, on a network of its own whose other end is this program's."""
+"""Boxes in QEMU, on a network of their own whose other end is this program's.
 
+`Box` is the `virt` machine, for the network load. `Raspi3b` is a Raspberry Pi 3B, for the board and its pins.
+"""
+
+import json
+import re
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
+import box
 from card import Card
+from shell import Shell
 
 NETWORK, HERE, BOX = "10.77.0", "10.77.0.1", "10.77.0.50"
 MAC = "52:54:00:52:46:01"
@@ -28,6 +36,8 @@ class Network:
         run("ip", "link", "set", "box0", "up")
 
     def serve_addresses(self) -> None:
+        if self._server:
+            return
         self._server = subprocess.Popen(
             ["dnsmasq", "--keep-in-foreground", "--port=0", "--interface=box0", "--bind-interfaces", "--conf-file=/dev/null",
              f"--dhcp-range={NETWORK}.50,{NETWORK}.99,5m", f"--dhcp-host={MAC},{BOX}", "--leasefile-ro", "--user=root",
@@ -41,93 +51,188 @@ class Network:
             self._server = None
 
 
-class Shell:
-    """systemd's debug shell on a line of its own: root in the box, though nobody can log in to it."""
+class Monitor:
+    """QEMU's own line (QMP): questions, and what it tells by itself."""
 
     def __init__(self, path: Path) -> None:
-        self._line = socket.socket(socket.AF_UNIX)
-        self._line.connect(str(path))
-        self._heard = b""
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(str(path))
+        self._line = line.makefile("rw")
+        self._more = threading.Condition()
+        self._answers: list[dict] = []
+        self._resets = 0
+        self.on_reset = lambda: None
+        self._line.readline()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.ask("qmp_capabilities")
 
-    def _until(self, mark: bytes, deadline: float) -> bytes:
-        while mark not in self._heard:
-            self._line.settimeout(max(0.1, deadline - time.monotonic()))
-            self._heard += self._line.recv(65536)
-        said, _, self._heard = self._heard.partition(mark)
-        return said
+    def _read(self) -> None:
+        for line in self._line:
+            said = json.loads(line)
+            if said.get("event") == "RESET":
+                self.on_reset()
+            with self._more:
+                self._resets += said.get("event") == "RESET"
+                if "return" in said or "error" in said:
+                    self._answers.append(said)
+                self._more.notify_all()
 
-    def wait(self, seconds: float) -> None:
-        """Until the shell answers."""
-        deadline = time.monotonic() + seconds
-        while True:
-            self._line.sendall(b"TERM=dumb exec bash --norc --noediting\nstty -echo; PS1=; PS2=; echo rea''dy\n")
-            try:
-                self._until(b"ready\r\n", min(deadline, time.monotonic() + 3))
-                return
-            except TimeoutError:
-                if time.monotonic() > deadline:
-                    raise
+    def ask(self, command: str, **arguments: object) -> object:
+        with self._more:
+            self._line.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+            self._line.flush()
+            if not self._more.wait_for(lambda: self._answers, 30):
+                raise TimeoutError(f"the emulator does not answer to {command}")
+            return self._answers.pop()["return"]
 
-    def __call__(self, command: str, seconds: float = 60) -> tuple[int, str]:
-        """Exit code and output."""
-        self._line.sendall(f"{{ {command}\n}} 2>&1; echo; echo the''-end $?\n".encode())
-        deadline = time.monotonic() + seconds
-        said = self._until(b"the-end ", deadline)
-        code = self._until(b"\r\n", deadline)
-        return int(code), said.decode(errors="replace").replace("\r\n", "\n").strip()
+    def wait_for_reset(self, seconds: float) -> None:
+        """Of the machine, one for each call."""
+        with self._more:
+            if not self._more.wait_for(lambda: self._resets, seconds):
+                raise TimeoutError(f"the box has not started again within {seconds} s")
+            self._resets -= 1
 
 
-class Box:
-    """A running box. `address` is where its page is looked for."""
+class Emulated(box.Box):
+    """A box in QEMU."""
 
     def __init__(self, card: Card, folder: Path, address: str = BOX) -> None:
-        self.address = address
+        self.address, self.folder, self.card = address, folder, card
         self.serial = folder / "serial.log"
-        kernel, initramfs, command_line = card.what_the_firmware_starts(folder)
-        extra = "console=ttyAMA0 systemd.debug_shell=hvc0 systemd.journald.forward_to_console=1"
-        shell = folder / "shell.sock"
-        self.started = time.monotonic()
-        self._qemu = subprocess.Popen(
-            ["qemu-system-aarch64", "-M", "virt,gic-version=2", "-cpu", "cortex-a53", "-smp", "2", "-m", "1G", "-nographic",
-             "-kernel", kernel, "-initrd", initramfs, "-append", f"{command_line} {extra}",
-             "-drive", f"file={card.path},format=raw,if=none,id=card,cache=writethrough", "-device", "virtio-blk-pci,drive=card",
-             "-netdev", "tap,id=net,ifname=box0,script=no,downscript=no", "-device", f"virtio-net-pci,netdev=net,mac={MAC}",
-             "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
-             "-chardev", f"socket,id=shell,path={shell},server=on,wait=off", "-device", "virtconsole,chardev=shell",
-             "-device", "i6300esb", "-action", "watchdog=reset",
-             "-serial", f"file:{self.serial}", "-monitor", "none"],
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        while not shell.exists():
-            self._alive()
-            time.sleep(0.1)
-        self.shell = Shell(shell)
+        self._launch()
 
-    def _alive(self) -> None:
+    def _machine(self, command_line: str) -> list[object]:
+        """QEMU's words for the machine; its shell is the character device `shell`."""
+        raise NotImplementedError
+
+    def _command(self) -> list[str]:
+        """What starts QEMU."""
+        kernel, initramfs, command_line = self.card.what_the_firmware_starts(self.folder)
+        for name in "shell", "monitor":
+            (self.folder / f"{name}.sock").unlink(missing_ok=True)
+        if self.serial.exists():
+            earlier = len(list(self.folder.glob("serial*.log")))
+            self.serial.rename(self.folder / f"serial-{earlier}.log")
+        words = [
+            "qemu-system-aarch64", "-nographic", "-kernel", kernel, "-initrd", initramfs, "-monitor", "none",
+            "-chardev", f"socket,id=shell,path={self.folder}/shell.sock,server=on,wait=off{self._shell_log()}",
+            "-qmp", f"unix:{self.folder}/monitor.sock,server=on,wait=off",
+            "-netdev", "tap,id=net,ifname=box0,script=no,downscript=no", *self._machine(command_line),
+        ]  # fmt: skip
+        return [str(word) for word in words]
+
+    def _launch(self) -> None:
+        command = self._command()
+        self.started = time.monotonic()
+        self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        while not (self.folder / "monitor.sock").exists():
+            self._look_after()
+            time.sleep(0.1)
+        self.shell = Shell(self.folder / "shell.sock")
+        self.monitor = Monitor(self.folder / "monitor.sock")
+
+    def _shell_log(self) -> str:
+        return ""
+
+    def _look_after(self) -> None:
         if self._qemu.poll() is not None:
             raise RuntimeError(f"the emulator has ended with {self._qemu.returncode}; see {self.serial}")
-
-    def wait_for_page(self, seconds: float = 240) -> float:
-        """Seconds from the start of the box until the page answers."""
-        deadline = time.monotonic() + seconds
-        while True:
-            self._alive()
-            try:
-                with socket.create_connection((self.address, 8889), 1) as connection:
-                    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n")
-                    if b" 200 " in connection.recv(64):
-                        return time.monotonic() - self.started
-            except OSError:
-                pass
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no page at {self.address} after {seconds} s; see {self.serial}")
-            time.sleep(0.2)
-
-    def keep_journal(self) -> None:
-        """Beside the serial log; the box must be up."""
-        journal = self.shell("journalctl -b --no-pager -o short-monotonic", 120)[1]
-        self.serial.with_name("journal.log").write_text(journal)
 
     def cut_power(self) -> None:
         self._qemu.kill()
         self._qemu.wait()
+        self.shell.close()
+
+    def wait_for_restart(self, seconds: float = 240) -> None:
+        self.monitor.wait_for_reset(seconds)
+        self.started_again()
+
+    def wait_until_it_says(self, words: str, seconds: float = 240) -> None:
+        """Until `words` stand in the serial log."""
+        deadline = time.monotonic() + seconds
+        while words.encode() not in self.serial.read_bytes():
+            self._look_after()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the box never said {words!r}; see {self.serial}")
+            time.sleep(0.02)
+
+
+class Box(Emulated):
+    """QEMU's `virt` machine: fast, with a watchdog of a usual make, and a line for the shell beside the console."""
+
+    name = "virt"
+
+    def _machine(self, command_line: str) -> list[object]:
+        extra = "console=ttyAMA0 systemd.debug_shell=hvc0 systemd.journald.forward_to_console=1"
+        return [
+            "-M", "virt,gic-version=2", "-cpu", "cortex-a53", "-smp", "2", "-m", "1G", "-append", f"{command_line} {extra}",
+            "-drive", f"file={self.card.path},format=raw,if=none,id=card,cache=writethrough",
+            "-device", "virtio-blk-pci,drive=card", "-device", f"virtio-net-pci,netdev=net,mac={MAC}",
+            "-device", "virtio-rng-pci", "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=shell",
+            "-device", "i6300esb", "-action", "watchdog=reset", "-serial", f"file:{self.serial}",
+        ]  # fmt: skip
+
+
+class Raspi3b(Emulated):
+    """QEMU's Raspberry Pi 3B: its device tree, its card reader, its pins; the cable hangs on a USB adapter.
+
+    What it does not have: pulls, so that a pin nobody drives reads low (this class stands in for the one the reset
+    button relies on); the green light; a watchdog that counts, arming it starts the machine again at once; and what
+    of the board is not in the device tree at all.
+    """
+
+    name = "raspi3b"
+    # Registers of the BCM2837's pins 0 to 31 (BCM2835 ARM Peripherals, §6.1).
+    SET, CLEAR, LEVEL = 0x3F20001C, 0x3F200028, 0x3F200034
+
+    def _machine(self, command_line: str) -> list[object]:
+        extra = "console=ttyS1,115200 systemd.debug_shell=ttyS1 systemd.watchdog_sec=off"
+        tree = self.folder / "board.dtb"
+        tree.write_bytes(self.card.read("bcm2837-rpi-3-b.dtb", self.card.slot()))
+        self._outside: dict[int, bool] = {21: True}
+        pins = self.folder / "pins.sock"
+        pins.unlink(missing_ok=True)
+        return [
+            "-M", "raspi3b", "-dtb", tree, "-append", f"{command_line} {extra}",
+            "-drive", f"file={self.card.path},format=raw,if=sd,cache=writethrough",
+            "-device", f"usb-net,netdev=net,mac={MAC}", "-serial", "null", "-serial", "chardev:shell",
+            "-qtest", f"unix:{pins},server=on,wait=off", "-qtest-log", "/dev/null",
+        ]  # fmt: skip
+
+    def _shell_log(self) -> str:
+        return f",logfile={self.serial}"
+
+    def _launch(self) -> None:
+        super()._launch()
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(str(self.folder / "pins.sock"))
+        self._registers = line.makefile("rw")
+        self._turn = threading.Lock()
+        self.monitor.on_reset = self._drive_all
+        self._drive_all()
+
+    def _look_after(self) -> None:
+        super()._look_after()
+        # QEMU's USB host loses the adapter's first sign now and then. On a board one would plug the cable in again.
+        if self.serial.exists() and b"usb: Not connected" in self.serial.read_bytes():
+            box.report(self.folder, f"{self.name}: the emulator lost its USB adapter and was started again")
+            self.cut_power()
+            self._launch()
+
+    def _drive_all(self) -> None:
+        for pin, high in self._outside.items():
+            self._write(self.SET if high else self.CLEAR, 1 << pin)
+
+    def _write(self, register: int, value: int) -> None:
+        with self._turn:
+            self._registers.write(f"writel {register:#x} {value:#x}\n")
+            self._registers.flush()
+            self._registers.readline()
+
+    def drive(self, pin: int, high: bool) -> None:
+        self._outside[pin] = high
+        self._drive_all()
+
+    def pins(self) -> int:
+        said = self.monitor.ask("human-monitor-command", **{"command-line": f"xp /1xw {self.LEVEL:#x}"})
+        return int(re.search(r": (0x[0-9a-f]+)", str(said)).group(1), 16)

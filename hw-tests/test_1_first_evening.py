@@ -10,15 +10,16 @@ import time
 import urllib.request
 
 import pytest
-from emulated import BOX, HERE, Box
 
+pytestmark = pytest.mark.needs("shell", "card")
 BUILT = os.environ.get("HW_TEST_BUILT", "target/debug")
 
 
 @pytest.fixture(scope="module")
-def box(card, network, folder):
-    network.serve_addresses()
-    box = Box(card, folder)
+def box(bench, card, folder):
+    if bench.network:
+        bench.network.serve_addresses()
+    box = bench.start(folder)
     try:
         box.seconds_to_page = box.wait_for_page()
         box.shell.wait(60)
@@ -27,16 +28,16 @@ def box(card, network, folder):
     finally:
         box.keep_journal()
         box.cut_power()
-        network.stop()
+        bench.stop()
 
 
-def get(path: str, port: int = 8889) -> bytes:
-    with urllib.request.urlopen(f"http://{BOX}:{port}{path}", timeout=10) as answer:
+def get(box, path: str, port: int = 8889) -> bytes:
+    with urllib.request.urlopen(f"http://{box.address}:{port}{path}", timeout=30) as answer:
         return answer.read()
 
 
-def status() -> dict:
-    return json.loads(get("/api/v1/status"))
+def status(box) -> dict:
+    return json.loads(get(box, "/api/v1/status"))
 
 
 def test_the_page_answers_soon_after_the_start(box):
@@ -54,19 +55,19 @@ def test_no_unit_waits_for_itself(box):
 
 
 def test_the_page_is_on_port_80_too(box):
-    assert get("/", 80) == get("/")
-    assert b"<html" in get("/")
+    assert get(box, "/", 80) == get(box, "/")
+    assert b"<html" in get(box, "/")
 
 
 def test_the_settings_on_the_card_are_in_force(box):
-    assert [camera["name"] for camera in status()["tally"]["cameras"]] == ["Camera from the card"]
+    assert [camera["name"] for camera in status(box)["tally"]["cameras"]] == ["Camera from the card"]
 
 
 def test_nothing_but_what_is_served_can_be_reached(box):
     open_ports = []
     for port in [22, 53, 80, 111, 443, 5355, 8889, 9090]:
         try:
-            socket.create_connection((BOX, port), 1).close()
+            socket.create_connection((box.address, port), 1).close()
             open_ports.append(port)
         except OSError:
             pass
@@ -114,11 +115,12 @@ def restarts(box) -> int:
     return int(box.shell("systemctl show -P NRestarts returnfeed")[1])
 
 
-def test_the_box_is_found_by_its_name(box):
+def test_the_box_is_found_by_its_name(bench, box):
     """One multicast DNS question, answered straight to the asker (RFC 6762 §5.1)."""
     question = bytes.fromhex("000000000001000000000000") + b"\x0areturnfeed\x05local\x00\x00\x01\x00\x01"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(HERE))
+        if bench.here:
+            asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(bench.here))
         asker.settimeout(3)
         for _ in range(5):
             asker.sendto(question, ("224.0.0.251", 5353))
@@ -129,35 +131,36 @@ def test_the_box_is_found_by_its_name(box):
                 continue
         else:
             pytest.fail("nobody answers to returnfeed.local")
-    assert socket.inet_aton(BOX) in answer
+    assert socket.inet_aton(box.address) in answer
 
 
+@pytest.mark.needs("a load")
 def test_a_picture_goes_in_by_srt_and_comes_out_by_webrtc(box):
-    sender = subprocess.Popen([f"{BUILT}/returnfeed", "simulate", "--srt", f"srt://{BOX}:8890", "--auto-cut", "2"])
+    sender = subprocess.Popen([f"{BUILT}/returnfeed", "simulate", "--srt", f"srt://{box.address}:8890", "--auto-cut", "2"])
     try:
         deadline = time.monotonic() + 60
-        while not any(stream["live"] for stream in status()["streams"]):
-            assert time.monotonic() < deadline, status()
+        while not any(stream["live"] for stream in status(box)["streams"]):
+            assert time.monotonic() < deadline, status(box)
             time.sleep(0.5)
         seen = subprocess.run(
-            [f"{BUILT}/examples/viewers", f"http://{BOX}:8889/pgm/whep", "2", "10"], capture_output=True, text=True, timeout=120
+            [f"{BUILT}/examples/viewers", f"http://{box.address}:8889/pgm/whep", "2", "10"], capture_output=True, text=True, timeout=120
         )
         print(seen.stdout, seen.stderr)
         assert seen.returncode == 0
         report = json.loads(seen.stdout)
         assert report["fewest_frames"] > 200 and report["broken_frames"] == 0 and report["idrs"] > 0
-        assert_tally_arrives()
+        assert_tally_arrives(box)
     finally:
         sender.terminate()
         sender.wait()
 
 
-def assert_tally_arrives() -> None:
+def assert_tally_arrives(box) -> None:
     """The simulated vMix cuts every 2 s; the box has found it by its feed and says who is on air."""
-    with socket.create_connection((BOX, 8889), 10) as line:
+    with socket.create_connection((box.address, 8889), 10) as line:
         key = base64.b64encode(os.urandom(16)).decode()
         line.sendall(
-            f"GET /ws/ HTTP/1.1\r\nHost: {BOX}:8889\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /ws/ HTTP/1.1\r\nHost: {box.address}:8889\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
         said, deadline = b"", time.monotonic() + 20

@@ -1,9 +1,8 @@
 """The same card after its plug was pulled, with a mistake in its settings, on a bare cable."""
 
-
 import pytest
-from emulated import Box
 
+pytestmark = pytest.mark.needs("a cable of its own", "shell", "card", "reading the card when it is off")
 MISTAKEN_SETTINGS = '[http]\nlistn = "[::]:8889"\n'
 
 
@@ -13,9 +12,9 @@ def link_local_address() -> str:
 
 
 @pytest.fixture(scope="module")
-def box(card, network, folder):
+def box(bench, card, folder):
     card.write("returnfeed.toml", MISTAKEN_SETTINGS)
-    box = Box(card, folder, link_local_address())
+    box = bench.start(folder, link_local_address())
     try:
         box.seconds_to_page = box.wait_for_page()
         box.shell.wait(60)

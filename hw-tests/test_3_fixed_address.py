@@ -1,8 +1,9 @@
 """The mistake is mended, and the box gets an address of its own; nobody hands out any."""
 
 import pytest
-from emulated import NETWORK, Box
+from emulated import NETWORK
 
+pytestmark = pytest.mark.needs("a cable of its own", "shell", "card", "reading the card when it is off")
 SETTINGS = f"""\
 [network]
 address = "{NETWORK}.60/24"
@@ -11,9 +12,9 @@ gateway = "{NETWORK}.1"
 
 
 @pytest.fixture(scope="module")
-def box(card, network, folder):
+def box(bench, card, folder):
     card.write("returnfeed.toml", SETTINGS)
-    box = Box(card, folder, f"{NETWORK}.60")
+    box = bench.start(folder, f"{NETWORK}.60")
     try:
         box.seconds_to_page = box.wait_for_page()
         box.shell.wait(60)
