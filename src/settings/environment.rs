@@ -20,6 +20,9 @@ pub struct Environment {
     /// `WATCHDOG_USEC`: within which time the service manager wants to hear that the program is alive
     /// (sd_watchdog_enabled(3)).
     pub watchdog: Option<Duration>,
+    /// `RETURNFEED_IDENTITY`: where the SD-card image keeps what makes this box one of a kind
+    /// ([`super::Identity`]). Unset everywhere else: such a machine has its own name, and announces nothing.
+    pub identity: Option<PathBuf>,
 }
 
 impl Environment {
@@ -59,6 +62,7 @@ impl Environment {
             state_directory,
             notify_socket: variable("NOTIFY_SOCKET").filter(|value| !value.is_empty()),
             watchdog: watchdog.map(Duration::from_micros),
+            identity: path("RETURNFEED_IDENTITY"),
         }
     }
 }

@@ -12,6 +12,7 @@ mod bind;
 mod environment;
 #[doc(hidden)]
 pub mod fuzzing;
+mod identity;
 mod mistake;
 mod network;
 mod read;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use bind::describe_bind_error;
 pub use environment::Environment;
+pub use identity::{Identity, IdentityError};
 pub use mistake::{Mistake, SettingsError};
 pub use network::{Ipv4Network, Network};
 pub use values::{
