@@ -94,10 +94,10 @@ class Monitor:
 
 
 class Emulated(box.Box):
-    """A box in QEMU."""
+    """A box in QEMU; `devices` is what it has beside the usual."""
 
-    def __init__(self, card: Card, folder: Path, address: str = BOX) -> None:
-        self.address, self.folder, self.card = address, folder, card
+    def __init__(self, card: Card, folder: Path, address: str = BOX, devices: tuple[str, ...] = ()) -> None:
+        self.address, self.folder, self.card, self._devices = address, folder, card, devices
         self.serial = folder / "serial.log"
         self._launch()
 
@@ -117,7 +117,7 @@ class Emulated(box.Box):
             "qemu-system-aarch64", "-nographic", "-kernel", kernel, "-initrd", initramfs, "-monitor", "none",
             "-chardev", f"socket,id=shell,path={self.folder}/shell.sock,server=on,wait=off{self._shell_log()}",
             "-qmp", f"unix:{self.folder}/monitor.sock,server=on,wait=off",
-            "-netdev", "tap,id=net,ifname=box0,script=no,downscript=no", *self._machine(command_line),
+            "-netdev", "tap,id=net,ifname=box0,script=no,downscript=no", *self._machine(command_line), *self._devices,
         ]  # fmt: skip
         return [str(word) for word in words]
 

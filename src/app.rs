@@ -23,17 +23,19 @@ use crate::clock::Clock;
 use crate::hub::{Event, Hub, Renditions};
 use crate::media::StreamName;
 use crate::problems::Problems;
-use crate::settings::{Environment, Settings, SettingsError};
+use crate::settings::{Environment, Identity, Settings, SettingsError};
 use crate::system::{Store, Supervisor, logging, reachable};
 use crate::{http, srt, tally, transcode, webrtc};
 
 mod callers;
 mod convert;
 mod liveness;
+mod own;
 mod simulated;
 
 use callers::Callers;
 use liveness::Pulses;
+pub use own::{keep_console, print_identity, print_sheet};
 pub use simulated::{demo, simulate};
 
 /// How long open requests and goodbyes may take after the signal to stop.
@@ -68,7 +70,9 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
-    let mut app = App::start(settings, Some(Store::new(&environment.state_directory))).await?;
+    let identity = own::identity(environment);
+    let mut app = App::start(settings, Some(Store::new(&environment.state_directory)), identity).await?;
+    let _names = own::announce(environment, app.identity.as_ref(), app.listening.http.port());
     if let Some(within) = environment.watchdog {
         let proof = liveness::prove(supervisor.clone(), within, app.pulses.clone(), app.parts.stopping.clone());
         app.parts.tasks.spawn(proof);
@@ -95,6 +99,8 @@ pub async fn run(
 struct App {
     /// What it was started with: in force, as far as only a restart can change it.
     started_with: Settings,
+    /// What makes the box one of a kind, where it is one.
+    identity: Option<Identity>,
     /// What was read last, for whoever asks when it needs it: passphrases, for every new source.
     current: Arc<RwLock<Settings>>,
     listening: Listening,
@@ -115,7 +121,7 @@ struct Listening {
 impl App {
     /// Binds everything, then starts everything: a box that cannot have one of its addresses has
     /// touched nothing. Without a `store` nothing is kept across restarts.
-    async fn start(settings: Settings, store: Option<Store>) -> Result<Self, Failure> {
+    async fn start(settings: Settings, store: Option<Store>, identity: Option<Identity>) -> Result<Self, Failure> {
         let clock = Clock::system();
         let (problems, access) = (Problems::default(), Access::open());
         let sound = convert::sound(&settings);
@@ -142,7 +148,8 @@ impl App {
 
         let parts = Parts::new();
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
-        let (about, about_reader) = watch::channel(Arc::new(convert::about(&settings, listening, clock.now())));
+        let (about, about_reader) =
+            watch::channel(Arc::new(convert::about(&settings, identity.as_ref(), listening, clock.now())));
         let (vmix, vmix_reader) = watch::channel(convert::vmix(&settings));
         let (tally_writer, tally_reader) = watch::channel(Arc::default());
         let remembered = store.as_ref().and_then(|store| store.read(VMIX_HOST));
@@ -176,7 +183,8 @@ impl App {
         };
         parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
 
-        let mut app = Self { started_with: settings, current, listening, parts, pulses, about, vmix, callers };
+        let mut app =
+            Self { started_with: settings, identity, current, listening, parts, pulses, about, vmix, callers };
         app.callers.apply(&app.started_with);
         tracing::info!("page on TCP port {page}, SRT in on UDP port {feed}, WebRTC out on UDP port {picture}");
         Ok(app)
@@ -204,7 +212,7 @@ impl App {
         } else {
             tracing::warn!("settings read; {} will change when the program is started again", waiting.join(", "));
         }
-        let about = convert::about(&new, self.listening, self.about.borrow().started);
+        let about = convert::about(&new, self.identity.as_ref(), self.listening, self.about.borrow().started);
         let latency_in_force = self.about.borrow().srt_latency_ms;
         self.about.send_replace(Arc::new(http::About { srt_latency_ms: latency_in_force, ..about }));
         self.vmix.send_if_modified(|vmix| {

@@ -48,6 +48,15 @@ pub enum Command {
     /// Wait while the box's reset button is held; succeeds when a factory reset was asked for.
     #[command(after_help = EXIT_CODES)]
     ResetButton,
+    /// Print a new identity for a box: its name, its Wi-Fi, its set-up code. The SD-card image keeps one.
+    #[command(after_help = EXIT_CODES)]
+    Identity,
+    /// Print what the SD-card image leaves on its card for a laptop: names, Wi-Fi, set-up code.
+    #[command(after_help = EXIT_CODES)]
+    Sheet(Run),
+    /// Show name, Wi-Fi and addresses with QR codes on this terminal, and keep them up to date.
+    #[command(after_help = EXIT_CODES)]
+    Console(Run),
     /// Check a settings file and list every mistake in it; starts nothing.
     #[command(after_help = EXIT_CODES)]
     Check(Check),

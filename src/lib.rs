@@ -17,6 +17,7 @@ pub mod media;
 pub mod mpegts;
 pub mod problems;
 pub mod settings;
+pub mod sheet;
 pub mod simulator;
 pub mod srt;
 pub mod system;

@@ -31,6 +31,15 @@ fn main() -> ExitCode {
         print!("{}", settings.network.networkd_file().unwrap_or_default());
         return ExitReason::Done.into();
     }
+    if let Some(said) = say(&cli.command, &settings, &environment) {
+        return match said {
+            Ok(()) => ExitReason::Done.into(),
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitReason::Failed.into()
+            }
+        };
+    }
     let filter = environment.log_filter.as_deref().unwrap_or(settings.log.level.as_str());
     let log = match logging::start(filter, environment.logs_to_journal) {
         Ok(log) => log,
@@ -66,9 +75,21 @@ fn watch_reset_button() -> ExitCode {
 
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
     match command {
-        Command::Run(run) | Command::Network(run) => Settings::load_named_or_default(run.config.as_deref()),
+        Command::Run(run) | Command::Network(run) | Command::Sheet(run) | Command::Console(run) => {
+            Settings::load_named_or_default(run.config.as_deref())
+        }
         Command::Check(check) => Settings::load(&check.file),
-        Command::Demo(_) | Command::Simulate(_) | Command::ResetButton => Ok(Settings::default()),
+        Command::Demo(_) | Command::Simulate(_) | Command::Identity | Command::ResetButton => Ok(Settings::default()),
+    }
+}
+
+/// What only says something, if `command` is that; nothing is started.
+fn say(command: &Command, settings: &Settings, environment: &Environment) -> Option<anyhow::Result<()>> {
+    match command {
+        Command::Identity => Some(app::print_identity()),
+        Command::Sheet(_) => Some(app::print_sheet(settings, environment)),
+        Command::Console(_) => Some(app::keep_console(settings, environment)),
+        _ => None,
     }
 }
 
@@ -82,7 +103,7 @@ fn run(command: Command, settings: Settings, environment: &Environment, log: log
             }
             Command::Demo(demo) => app::demo(&demo).await,
             Command::Simulate(simulate) => app::simulate(&simulate).await,
-            Command::Check(_) | Command::Network(_) | Command::ResetButton => Ok(()),
+            _ => Ok(()),
         }
     });
     // A name being looked up cannot be called off, and is not waited for.

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::Listening;
 use crate::media::StreamName;
-use crate::settings::{self, Overlays, Passphrase, Settings, VmixHost};
-use crate::{http, srt, tally, transcode, webrtc};
+use crate::settings::{self, Identity, Overlays, Passphrase, Settings, VmixHost};
+use crate::{http, sheet, srt, tally, transcode, webrtc};
 
 /// `current` is asked for the passphrase of every new source, so that new settings need no restart.
 pub(super) fn srt_listener(settings: &Settings, current: &Arc<RwLock<Settings>>) -> srt::ListenerConfig {
@@ -75,7 +75,23 @@ fn camera(camera: &settings::Camera) -> tally::CameraConfig {
     }
 }
 
-pub(super) fn about(settings: &Settings, listening: Listening, started: Instant) -> http::About {
+/// How the box is called and joined.
+pub(super) fn own(_settings: &Settings, identity: &Identity) -> sheet::Own {
+    let wifi = sheet::Wifi {
+        name: identity.wifi_name.clone(),
+        passphrase: identity.wifi_passphrase.clone(),
+        wpa3_only: false,
+        address: [10, 88, 89, 1].into(),
+    };
+    sheet::Own { host_name: identity.host_name.clone(), wifi: Some(wifi) }
+}
+
+pub(super) fn about(
+    settings: &Settings,
+    identity: Option<&Identity>,
+    listening: Listening,
+    started: Instant,
+) -> http::About {
     http::About {
         version: env!("CARGO_PKG_VERSION"),
         started,
@@ -83,5 +99,6 @@ pub(super) fn about(settings: &Settings, listening: Listening, started: Instant)
         srt: listening.srt,
         srt_latency_ms: u32::try_from(settings.srt.latency.as_millis()).unwrap_or(u32::MAX),
         streams: settings.streams.iter().map(|stream| stream.name.short()).collect(),
+        own: identity.map(|identity| own(settings, identity)),
     }
 }

@@ -24,11 +24,12 @@ use crate::access::{self, Access, Action, Role};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::problems::Problems;
-use crate::{tally, webrtc};
+use crate::{sheet, tally, webrtc};
 
 mod address;
 mod page;
 mod refusal;
+mod setup_sheet;
 mod status;
 mod whep;
 mod wire;
@@ -88,6 +89,8 @@ pub struct About {
     pub srt_latency_ms: u32,
     /// Short names of the streams the settings name; the first is the page's default.
     pub streams: Vec<String>,
+    /// What the box is called and how its Wi-Fi is joined; none where it is no box of the SD-card image.
+    pub own: Option<sheet::Own>,
 }
 
 impl Handles {
@@ -148,6 +151,8 @@ pub fn router(handles: Handles) -> Router {
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/", endpoint())
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/{session}", session())
         .add(Role::Director, "/api/v1/status", get(status::status))
+        .add(Role::Director, "/setup-sheet", get(setup_sheet::page))
+        .add(Role::Viewer, "/assets/setup-sheet.css", get(setup_sheet::style))
         .add(Role::Viewer, "/healthz", get(|| async { "ok\n" }))
         .router
         .fallback(|| async { StatusCode::NOT_FOUND })

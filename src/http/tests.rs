@@ -52,6 +52,7 @@ impl Bench {
             srt: "[::]:8890".parse().unwrap(),
             srt_latency_ms: 120,
             streams: vec!["main".into()],
+            own: None,
         }));
         let reachable = |listen: SocketAddr| vec![SocketAddr::from(([10, 0, 0, 7], listen.port()))];
         let handles = Handles { clock, access, hub, sessions, tally, problems, reachable, about };
@@ -117,6 +118,30 @@ async fn the_page_finds_its_root_and_its_assets_from_every_address_it_is_served_
         let script = bench.get(&format!("{below}/{script}")).await;
         assert_eq!((script.status(), script.header("content-type")), (200, "text/javascript; charset=utf-8"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_setup_sheet_is_nobody_elses_and_nobody_keeps_it() {
+    let bench = Bench::new();
+    let wifi = crate::sheet::Wifi {
+        name: "ReturnFeed 3F2A".into(),
+        passphrase: "bkmqp-xrthw-dzcfg".into(),
+        wpa3_only: false,
+        address: [10, 88, 89, 1].into(),
+    };
+    let own = crate::sheet::Own { host_name: "returnfeed-3f2a".into(), wifi: Some(wifi) };
+    bench._about.send_modify(|about| Arc::make_mut(about).own = Some(own));
+    let sheet = bench.get("/setup-sheet").await;
+    assert_eq!((sheet.status(), sheet.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert_eq!((sheet.header("cache-control"), sheet.header("access-control-allow-origin")), ("no-store", ""));
+    for word in ["returnfeed-3f2a", "bkmqp-xrthw-dzcfg", "http://10.0.0.7/", "srt://10.0.0.7:8890", "lang=\"en\""] {
+        assert!(sheet.body.contains(word), "{word}: {}", sheet.body);
+    }
+    let style = sheet.body.split("stylesheet\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let style = bench.get(&format!("/{style}")).await;
+    assert_eq!((style.status(), style.header("content-type")), (200, "text/css; charset=utf-8"));
+    let korean = bench.ask(Method::GET, "/setup-sheet", &[("accept-language", "ko-KR,en;q=0.5")], Body::empty()).await;
+    assert!(korean.body.contains("<html lang=\"ko\">"));
 }
 
 #[tokio::test]

@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn a_file_that_is_none_is_refused_in_words_and_without_its_secrets() {
         let whole = Identity::draw(&bytes(4)).unwrap();
-        let lines = |keep: fn(&str) -> bool| whole.file().lines().filter(|line| keep(line)).collect::<Vec<_>>().join("\n");
+        let lines =
+            |keep: fn(&str) -> bool| whole.file().lines().filter(|line| keep(line)).collect::<Vec<_>>().join("\n");
         for (text, what) in [
             (String::new(), "`host_name` is missing"),
             (lines(|line| !line.starts_with("setup_code")), "`setup_code` is missing"),

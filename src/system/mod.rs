@@ -1,12 +1,14 @@
 //! The machine around the program.
 //!
-//! Owns: what is remembered across restarts, which addresses the machine has, where logs go,
-//! what the service manager is told, where the header's pins are, and the button that asks for a factory reset.
+//! Owns: what is remembered across restarts, which addresses the machine has, by which names it is
+//! found, where logs go, what the service manager is told, where the header's pins are, and the button
+//! that asks for a factory reset.
 //! Does not own: settings, which people write.
 
 mod addresses;
 mod limits;
 pub mod logging;
+mod names;
 mod pins;
 mod reachable;
 mod reset_button;
@@ -15,6 +17,7 @@ mod supervisor;
 
 pub use addresses::local_addresses;
 pub use limits::raise_open_files;
+pub use names::Names;
 pub use pins::header_chip;
 pub use reachable::reachable;
 pub use reset_button::{CannotRead, reset_is_asked_for};

@@ -1,0 +1,96 @@
+//! What only a box of the SD-card image has: an identity, names on the network, a sheet on its card and its console.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+use super::convert;
+use crate::settings::{Environment, Identity, Settings};
+use crate::sheet::{self, Sheet};
+use crate::system::{Names, local_addresses};
+
+/// How often the console looks for other addresses.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// After as many looks the console is painted again even when nothing changed: a message of the kernel may stand on it.
+const PAINT_AFTER: u32 = 5;
+
+/// What makes this box one of a kind; none elsewhere, and none when it cannot be read.
+pub(super) fn identity(environment: &Environment) -> Option<Identity> {
+    let loaded = Identity::load(environment.identity.as_deref()?);
+    loaded.inspect_err(|error| tracing::error!("{error}")).ok()
+}
+
+/// Answers to the box's names for as long as what is returned lives. Only on the image, whose names are its own; a box
+/// that cannot read its identity is still `returnfeed.local`.
+pub(super) fn announce(environment: &Environment, identity: Option<&Identity>, page: u16) -> Option<Names> {
+    environment.identity.as_ref()?;
+    let own = identity.map(|identity| (identity.host_name.as_str(), identity.wifi_name.as_str()));
+    let names = Names::announce(sheet::SHARED_NAME, own, page);
+    names.inspect_err(|err| tracing::warn!(%err, "the box is not found by its name; its address works")).ok()
+}
+
+/// Prints a new identity, for the image to keep.
+///
+/// # Errors
+/// When the system gives no random numbers.
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+pub fn print_identity() -> anyhow::Result<()> {
+    let mut random = [0; Identity::RANDOM_BYTES];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    let drawn = Identity::draw(&random).context("the system's random numbers are none")?;
+    print!("{}", drawn.file());
+    Ok(())
+}
+
+/// Prints the sheet for the card.
+///
+/// # Errors
+/// When there is no identity, or it cannot be read.
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+pub fn print_sheet(settings: &Settings, environment: &Environment) -> anyhow::Result<()> {
+    let path =
+        environment.identity.as_deref().context("RETURNFEED_IDENTITY names no file; only the SD card has one")?;
+    let identity = Identity::load(path)?;
+    // An address by DHCP is none to be written down.
+    let fixed = settings.network.address.map(|network| network.address.into());
+    let own = convert::own(settings, &identity);
+    let sheet = Sheet::new(Some(own), fixed, settings.http.listen.port(), settings.srt.listen.port());
+    print!("{}", sheet::card(&sheet, &identity.setup_code));
+    Ok(())
+}
+
+/// Shows the sheet on the terminal, and keeps it up to date until the terminal is gone.
+///
+/// # Errors
+/// When the terminal cannot be written to.
+pub fn keep_console(settings: &Settings, environment: &Environment) -> anyhow::Result<()> {
+    let own = identity(environment).map(|identity| convert::own(settings, &identity));
+    let (page, feed) = (settings.http.listen.port(), settings.srt.listen.port());
+    let mut terminal = std::io::stdout().lock();
+    let mut shown = Vec::new();
+    // UTF-8, plain colours, no cursor, nothing of the start.
+    write!(terminal, "\x1b%G\x1b[0m\x1b[?25l\x1b[2J")?;
+    for look in 0_u32.. {
+        let lines = sheet::console(&Sheet::new(own.clone(), local_addresses(), page, feed));
+        if lines != shown || look % PAINT_AFTER == 0 {
+            paint(&mut terminal, &lines)?;
+            shown = lines;
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Each line over the one before, so that nothing flickers; no line feed, so that nothing scrolls.
+fn paint(terminal: &mut impl Write, lines: &[String]) -> std::io::Result<()> {
+    let mut picture = String::new();
+    for (line, row) in lines.iter().zip(1..) {
+        picture += &format!("\x1b[{row};1H{line}\x1b[K");
+    }
+    // What is below the last line. At its end a full line leaves the cursor on it.
+    picture += &format!("\x1b[{};1H\x1b[J", lines.len() + 1);
+    terminal.write_all(picture.as_bytes())?;
+    terminal.flush()
+}
