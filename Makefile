@@ -5,11 +5,12 @@
 #   make fuzz    hostile input, 60 s a parser
 #   make image   the SD-card image of the box (root)
 #   make hw-test the image on emulated boxes (root; TESTS=first_evening for some of it), or on a real one (HW_TEST_BOX=pi.env)
+#   make power-test cuts the power of that box 50 times (root; OPTIONS="--seed 1" for an earlier run's)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run test bench fuzz build page lint unit page-test browser image hw-test setup-%
+.PHONY: run test bench fuzz build page lint unit page-test browser image hw-test power-test setup-%
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools/node_modules/.bin:$(PATH)
 SAY = @printf '\033[1m==> %s\033[0m\n'
@@ -17,6 +18,7 @@ FUZZ_SECONDS ?= 60
 PARTS ?=
 TESTS ?=
 HW_TEST_BOX ?=
+OPTIONS ?=
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,DEBIAN_MIRROR)
 
 run: build
@@ -32,7 +34,7 @@ test: setup-test lint unit page-test browser
 
 lint: page
 	$(SAY) "Formatting and lints"
-	shellcheck -x image/build image/lib.sh image/able hw-tests/run overlay/usr/libexec/returnfeed/*
+	shellcheck -x image/build image/lib.sh image/able hw-tests/run hw-tests/power-test hw-tests/power/load.sh overlay/usr/libexec/returnfeed/*
 	shellcheck -s dash image/init
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
@@ -73,6 +75,9 @@ hw-test: setup-image page
 	cargo build --bins --examples
 	@$(AS_ROOT) env HW_TEST_BOX=$(or $(HW_TEST_BOX),virt) hw-tests/run $(if $(TESTS),-k '$(TESTS)')
 	@$(if $(TESTS)$(HW_TEST_BOX),,$(AS_ROOT) env HW_TEST_BOX=raspi3b hw-tests/run hw-tests/test_4_board.py hw-tests/test_5_factory_reset.py)
+
+power-test: setup-image
+	@$(AS_ROOT) hw-tests/power-test $(OPTIONS)
 
 setup-%:
 	@.ci/setup $*

@@ -1,0 +1,103 @@
+"""The method of `make power-test` itself, without a box: it must see what a careless program loses."""
+
+import random
+import socket
+import struct
+
+import pytest
+from promises import promised_by
+from recorded import (
+    HAS_FLAGS, OPTION_GO, OPTION_MAGIC, REQUEST_MAGIC, SECTOR, SEND_FLUSH, WRITE, FLUSH, Answered, Flushed, RecordedCard,
+    Said, Write, left_after_cut,
+)  # fmt: skip
+
+OLD, NEW = b"o" * SECTOR, b"n" * SECTOR
+DATA, POINTER = Write(0, NEW * 8), Write(8 * SECTOR, NEW)
+
+
+def ways(events, has_cache=True, how_many=300):
+    """What cards may hold after a cut, as they are read."""
+    for seed in range(how_many):
+        card = bytearray(OLD * 9)
+        for write in left_after_cut(events, has_cache, random.Random(seed)):
+            card[write.offset : write.offset + len(write.data)] = write.data
+        yield bytes(card[: 8 * SECTOR]), bytes(card[8 * SECTOR :])
+
+
+def test_what_a_flush_covered_is_on_every_card():
+    events = [DATA, Answered(), Flushed(1), POINTER, Answered()]
+    assert {data for data, _ in ways(events)} == {DATA.data}
+    assert {pointer for _, pointer in ways(events)} == {OLD, NEW}
+
+
+def test_without_a_flush_between_them_the_later_write_may_be_there_and_the_earlier_not():
+    events = [DATA, Answered(), POINTER, Answered()]
+    assert any(pointer == NEW and data == OLD * 8 for data, pointer in ways(events))
+
+
+def test_a_card_without_a_cache_has_all_that_it_answered():
+    events = [DATA, Answered(), POINTER]
+    assert {data for data, _ in ways(events, has_cache=False)} == {DATA.data}
+    assert {pointer for _, pointer in ways(events, has_cache=False)} == {OLD, NEW}
+
+
+def test_a_write_is_torn_between_sectors_and_never_within_one():
+    torn = {data for data, _ in ways([DATA, Answered()])} - {OLD * 8, DATA.data}
+    assert len(torn) > 10
+    for data in torn:
+        assert {data[at : at + SECTOR] for at in range(0, len(data), SECTOR)} == {OLD, NEW}
+
+
+def test_promises_are_those_that_were_heard_before_the_cut():
+    said = [Said(line) for line in ["begin card 1", "kept settings 1", "kept fact 10.99.0.7", "begin card 2"]]
+    promised = promised_by(said)
+    assert (promised.settings, promised.begun, promised.fact, promised.at_rest) == (1, 2, 7, False)
+    assert promised_by(said[:2]).at_rest
+
+
+class Box:
+    """What QEMU is to the card."""
+
+    def __init__(self, path):
+        self.line = socket.socket(socket.AF_UNIX)
+        self.line.connect(str(path))
+        assert self.line.recv(18, socket.MSG_WAITALL)[:16] == b"NBDMAGIC" + OPTION_MAGIC
+        self.line.sendall(struct.pack(">I8sII", 3, OPTION_MAGIC, OPTION_GO, 0))
+        reply = self.line.recv(20 + 12 + 20, socket.MSG_WAITALL)
+        assert struct.unpack(">HQH", reply[20:32]) == (0, 9 * SECTOR, HAS_FLAGS | SEND_FLUSH)
+
+    def ask(self, *requests):
+        """All at once: each a kind and what is written."""
+        self.line.sendall(b"".join(
+            struct.pack(">IHHQQI", REQUEST_MAGIC, 0, kind, 1, 0, len(data)) + data for kind, data in requests
+        ))  # fmt: skip
+
+    def hear(self):
+        assert struct.unpack(">IIQ", self.line.recv(16, socket.MSG_WAITALL))[1] == 0
+
+
+@pytest.fixture
+def card(tmp_path):
+    class Flashed:
+        path = tmp_path / "image"
+        what_the_firmware_starts = None
+
+    Flashed.path.write_bytes(OLD * 9)
+    return RecordedCard(Flashed, [], tmp_path / "card.sock")
+
+
+def test_a_flush_covers_what_was_answered_before_it_came(card, tmp_path):
+    box = Box(tmp_path / "card.sock")
+    box.ask((WRITE, DATA.data))
+    box.hear()
+    box.ask((FLUSH, b""))
+    box.hear()
+    assert card.cut() == [DATA, Answered(), Flushed(1)]
+
+
+def test_a_flush_covers_nothing_that_was_still_under_way(card, tmp_path):
+    box = Box(tmp_path / "card.sock")
+    box.ask((WRITE, DATA.data), (FLUSH, b""))
+    box.hear()
+    box.hear()
+    assert card.cut() == [DATA, Answered(), Flushed(0)]
