@@ -42,7 +42,7 @@ pub enum Command {
     /// Be a vMix: send a test picture to a box and answer its tally questions.
     #[command(after_help = EXIT_CODES)]
     Simulate(Simulate),
-    /// Print what [network] in the settings means for systemd-networkd; nothing when the address comes by DHCP.
+    /// Print what the settings mean for the machine itself: ports, its address, its Wi-Fi (for the SD-card image).
     #[command(after_help = EXIT_CODES)]
     Network(Run),
     /// Wait while the box's reset button is held; succeeds when a factory reset was asked for.

@@ -7,7 +7,7 @@ use clap::Parser;
 use returnfeed::app::{self, Failure};
 use returnfeed::cli::{Cli, Command, ExitReason};
 use returnfeed::clock::Clock;
-use returnfeed::settings::{Environment, RESET_BUTTON_GPIO, Settings};
+use returnfeed::settings::{Environment, Identity, RESET_BUTTON_GPIO, Settings};
 use returnfeed::system::{logging, raise_open_files, reset_is_asked_for};
 
 fn main() -> ExitCode {
@@ -28,8 +28,7 @@ fn main() -> ExitCode {
         return ExitReason::Done.into();
     }
     if let Command::Network(_) = &cli.command {
-        print!("{}", settings.network.networkd_file().unwrap_or_default());
-        return ExitReason::Done.into();
+        return print_for_the_machine(&settings, &environment);
     }
     if let Some(said) = say(&cli.command, &settings, &environment) {
         return match said {
@@ -71,6 +70,16 @@ fn watch_reset_button() -> ExitCode {
             ExitReason::Failed.into()
         }
     }
+}
+
+/// An identity that cannot be read costs the access point, not the address.
+fn print_for_the_machine(settings: &Settings, environment: &Environment) -> ExitCode {
+    let identity = environment.identity.as_deref().map(Identity::load).transpose();
+    if let Err(error) = &identity {
+        eprintln!("{error}");
+    }
+    print!("{}", settings.for_the_machine(identity.ok().flatten().as_ref()));
+    ExitReason::Done.into()
 }
 
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {

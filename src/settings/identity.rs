@@ -92,7 +92,7 @@ impl Identity {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|_| "this is not what the box wrote here".to_owned())?;
         let value = |key: &str, fits: fn(&str) -> bool| match table.get(key).and_then(toml::Value::as_str) {
             Some(value) if fits(value) => Ok(value.to_owned()),

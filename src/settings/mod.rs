@@ -13,6 +13,7 @@ mod environment;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+mod machine;
 mod mistake;
 mod network;
 mod read;
@@ -20,6 +21,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod values;
+mod wifi;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -33,6 +35,9 @@ pub use mistake::{Mistake, SettingsError};
 pub use network::{Ipv4Network, Network};
 pub use values::{
     InputRef, InvalidPassphrase, InvalidSource, KeyLength, LogLevel, Overlays, Passphrase, Source, VmixHost,
+};
+pub use wifi::{
+    ACCESS_POINT, ACCESS_POINT_PREFIX, AccessPoint, Country, Wifi, WifiMode, WifiName, WifiPassphrase, WifiSecurity,
 };
 
 use crate::media::StreamName;
@@ -60,6 +65,8 @@ pub struct Settings {
     pub sound: Sound,
     /// `[network]`: the address of the box itself.
     pub network: Network,
+    /// `[wifi]`: the radio of the box itself.
+    pub wifi: Wifi,
     /// `[vmix]`: where tally comes from.
     pub vmix: Vmix,
     /// `[log]`: what is logged.
@@ -277,6 +284,7 @@ impl Settings {
             ("sound.bitrate_kbps", self.sound.bitrate_kbps != new.sound.bitrate_kbps),
             ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
             ("network", self.network != new.network),
+            ("wifi", self.wifi != new.wifi),
         ];
         let listens = self.listens().into_iter().zip(new.listens());
         let listens = listens.map(|((key, before), (_, after))| (key, before != after));

@@ -47,22 +47,6 @@ impl Ipv4Network {
     }
 }
 
-impl Network {
-    /// The file that tells systemd-networkd so (systemd.network(5)), for the first Ethernet socket; none when an
-    /// address is to come by DHCP.
-    pub fn networkd_file(&self) -> Option<String> {
-        let Ipv4Network { address, prefix } = self.address?;
-        let mut file = format!("[Match]\nName=eth0\n\n[Network]\nAddress={address}/{prefix}\n");
-        for line in self.gateway.iter().map(|gateway| format!("Gateway={gateway}\n")) {
-            file += &line;
-        }
-        for line in self.dns.iter().map(|server| format!("DNS={server}\n")) {
-            file += &line;
-        }
-        Some(file + "LinkLocalAddressing=ipv6\nMulticastDNS=yes\nLLMNR=no\n")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,20 +71,6 @@ mod tests {
             "",
         ] {
             assert_eq!(Ipv4Network::parse(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn networkd_is_told_what_was_set_and_nothing_for_dhcp() {
-        assert_eq!(Network { gateway: Some(Ipv4Addr::LOCALHOST), ..Network::default() }.networkd_file(), None);
-        let network = Network {
-            address: Ipv4Network::parse("192.168.1.20/24"),
-            gateway: Some([192, 168, 1, 1].into()),
-            dns: vec![[9, 9, 9, 9].into()],
-        };
-        let file = network.networkd_file().unwrap();
-        for line in ["Name=eth0", "Address=192.168.1.20/24", "Gateway=192.168.1.1", "DNS=9.9.9.9"] {
-            assert!(file.lines().any(|found| found == line), "{file}");
         }
     }
 }

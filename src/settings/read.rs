@@ -17,6 +17,7 @@ use kinds::{listen_address, wrong_type};
 
 mod kinds;
 mod sections;
+mod wifi;
 
 /// Mistakes listed at most; a file with more is not a settings file.
 const MOST_MISTAKES: usize = 500;
@@ -118,6 +119,7 @@ impl Reader<'_> {
 
     fn document(&mut self, document: &DeTable<'_>) {
         let mut listens: Vec<(&'static str, Span)> = Vec::new();
+        let mut address = None;
         for (key, value) in document {
             let section = schema::SECTIONS.into_iter().find(|section| section.name == key.get_ref().as_ref());
             let Some(section) = section else {
@@ -130,7 +132,8 @@ impl Reader<'_> {
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
                     "sound" => self.sound(&table),
-                    "network" => self.network(&table),
+                    "network" => self.network(&table, &mut address),
+                    "wifi" => self.wifi(&table),
                     "vmix" => self.vmix(&table),
                     "log" => self.log(&table),
                     "stream" => self.stream(&table),
@@ -139,6 +142,7 @@ impl Reader<'_> {
             }
         }
         self.listens(&listens);
+        self.networks(address.as_ref());
     }
 
     fn unknown_section(&mut self, key: &str, span: &Span, value: &Spanned<DeValue<'_>>) {

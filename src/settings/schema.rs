@@ -31,6 +31,8 @@ pub(super) const WEBRTC: Section = Section {
 };
 pub(super) const SOUND: Section = Section { name: "sound", repeats: false, keys: &["bitrate_kbps", "lip_sync"] };
 pub(super) const NETWORK: Section = Section { name: "network", repeats: false, keys: &["address", "gateway", "dns"] };
+pub(super) const WIFI: Section =
+    Section { name: "wifi", repeats: false, keys: &["mode", "country", "channel", "name", "passphrase", "security"] };
 pub(super) const VMIX: Section = Section { name: "vmix", repeats: false, keys: &["host", "tcp_port", "http_port"] };
 pub(super) const LOG: Section = Section { name: "log", repeats: false, keys: &["level"] };
 pub(super) const STREAM: Section = Section { name: "stream", repeats: true, keys: &["name", "source", "passphrase"] };
@@ -38,7 +40,8 @@ pub(super) const CAMERA: Section =
     Section { name: "camera", repeats: true, keys: &["name", "inputs", "mixes", "overlays"] };
 
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 9] = [&HTTP, &SRT, &WEBRTC, &SOUND, &NETWORK, &VMIX, &LOG, &STREAM, &CAMERA];
+pub(super) const SECTIONS: [&Section; 10] =
+    [&HTTP, &SRT, &WEBRTC, &SOUND, &NETWORK, &WIFI, &VMIX, &LOG, &STREAM, &CAMERA];
 
 /// The candidate a person most likely meant, if one is near enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

@@ -68,6 +68,8 @@ fn the_example_shows_every_key_with_its_default() {
     settings.streams.clear();
     assert!(settings.network.address.is_some());
     settings.network = Network::default();
+    assert!(settings.wifi.name.is_some() && settings.wifi.passphrase.is_some());
+    settings.wifi = Wifi::default();
     assert_eq!(settings, Settings::default());
 }
 
@@ -170,7 +172,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [vmix], [log], [[stream]], [[camera]]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [wifi], [vmix], [log], [[stream]], [[camera]]",
             ],
         ),
         (

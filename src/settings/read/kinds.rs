@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::super::values::{is_host_name, shown};
 use super::super::{InputRef, InvalidPassphrase, Ipv4Network, Passphrase, VmixHost};
-use super::Fault;
+use super::{Fault, schema};
 
 pub(super) fn wrong_type(key: &str, wanted: &str, value: &DeValue<'_>, example: &str) -> Fault {
     let is = match value {
@@ -49,6 +49,26 @@ pub(super) fn integer(
 
 pub(super) fn boolean(key: &str, value: &DeValue<'_>, example: &str) -> Result<bool, Fault> {
     value.as_bool().ok_or_else(|| wrong_type(key, "true or false", value, example))
+}
+
+/// One of a few words, such as `example`.
+pub(super) fn one_of<T, const N: usize>(
+    key: &str,
+    value: &DeValue<'_>,
+    words: [(&'static str, T); N],
+    example: &str,
+) -> Result<T, Fault> {
+    let names = words.each_ref().map(|(name, _)| *name);
+    let word = text(key, value, &format!("\"{example}\""))?;
+    words.into_iter().find(|(name, _)| *name == word).map(|(_, meant)| meant).ok_or_else(|| {
+        Fault::new(
+            format!("`{key}` cannot be \"{}\"", shown(word)),
+            match schema::nearest(word, names) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("write one of {}", names.join(", ")),
+            },
+        )
+    })
 }
 
 pub(super) fn port(key: &str, value: &DeValue<'_>, example: &str) -> Result<u16, Fault> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::kinds::{
-    boolean, camera_name, gateway, input, integer, name_server, own_address, passphrase, port, public_address, small,
-    text, vmix_host,
+    boolean, camera_name, gateway, input, integer, name_server, one_of, own_address, passphrase, port, public_address,
+    small, text, vmix_host,
 };
 use super::{Fault, Found, Reader, Span, Table, schema};
 use crate::media::StreamName;
@@ -61,7 +61,8 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn network(&mut self, table: &Table<'_>) {
+    /// Leaves at `place` where the box's own address stands.
+    pub(super) fn network(&mut self, table: &Table<'_>, place: &mut Option<Span>) {
         let address = self.value(table, "address", own_address);
         let gateway = self.value(table, "gateway", gateway);
         let dns = self.list(table, "dns", "[\"192.168.1.1\"]", name_server);
@@ -81,6 +82,7 @@ impl Reader<'_> {
             let remedy = "the router's address begins as the box's own does; is the number behind the / right?";
             self.fault(&gateway.span, Fault::new(what, remedy));
         }
+        *place = address.as_ref().map(|found| found.span.clone());
         let network = &mut self.settings.network;
         network.address = address.map(|found| found.value);
         network.gateway = gateway.map(|found| found.value);
@@ -110,19 +112,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn log(&mut self, table: &Table<'_>) {
-        let words = LogLevel::WORDS.map(|(word, _)| word);
-        let level = self.value(table, "level", |value| {
-            let word = text("level", value, "\"info\"")?;
-            LogLevel::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, level)| level).ok_or_else(|| {
-                Fault::new(
-                    format!("`level` cannot be \"{}\"", shown(word)),
-                    match schema::nearest(word, words) {
-                        Some(near) => format!("did you mean \"{near}\"?"),
-                        None => format!("write one of {}", words.join(", ")),
-                    },
-                )
-            })
-        });
+        let level = self.value(table, "level", |value| one_of("level", value, LogLevel::WORDS, "info"));
         if let Some(level) = level {
             self.settings.log.level = level.value;
         }
