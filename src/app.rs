@@ -35,7 +35,7 @@ mod simulated;
 
 use callers::Callers;
 use liveness::Pulses;
-pub use own::{keep_console, print_identity, print_sheet};
+pub use own::{keep_console, print_for_the_machine, print_identity, print_sheet};
 pub use simulated::{demo, simulate};
 
 /// How long open requests and goodbyes may take after the signal to stop.
@@ -170,6 +170,7 @@ impl App {
         });
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         parts.start("the vMix client", client.run().map(Ok));
+        let portal = convert::portal(&settings, identity.as_ref(), &clock);
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
         let handles = http::Handles {
             clock,
@@ -180,6 +181,7 @@ impl App {
             problems,
             reachable,
             about: about_reader,
+            portal,
         };
         parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use returnfeed::app::{self, Failure};
 use returnfeed::cli::{Cli, Command, ExitReason};
 use returnfeed::clock::Clock;
-use returnfeed::settings::{Environment, Identity, RESET_BUTTON_GPIO, Settings};
+use returnfeed::settings::{Environment, RESET_BUTTON_GPIO, Settings};
 use returnfeed::system::{logging, raise_open_files, reset_is_asked_for};
 
 fn main() -> ExitCode {
@@ -27,9 +27,14 @@ fn main() -> ExitCode {
         println!("{}: no mistakes", check.file.display());
         return ExitReason::Done.into();
     }
-    if let Command::Network(_) = &cli.command {
-        return print_for_the_machine(&settings, &environment);
-    }
+    let filter = environment.log_filter.as_deref().unwrap_or(settings.log.level.as_str());
+    let log = match logging::start(filter, environment.logs_to_journal) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("RUST_LOG: {error}");
+            return ExitReason::Usage.into();
+        }
+    };
     if let Some(said) = say(&cli.command, &settings, &environment) {
         return match said {
             Ok(()) => ExitReason::Done.into(),
@@ -39,14 +44,6 @@ fn main() -> ExitCode {
             }
         };
     }
-    let filter = environment.log_filter.as_deref().unwrap_or(settings.log.level.as_str());
-    let log = match logging::start(filter, environment.logs_to_journal) {
-        Ok(log) => log,
-        Err(error) => {
-            eprintln!("RUST_LOG: {error}");
-            return ExitReason::Usage.into();
-        }
-    };
     raise_open_files();
     match run(cli.command, settings, &environment, log) {
         Ok(()) => ExitReason::Done.into(),
@@ -72,16 +69,6 @@ fn watch_reset_button() -> ExitCode {
     }
 }
 
-/// An identity that cannot be read costs the access point, not the address.
-fn print_for_the_machine(settings: &Settings, environment: &Environment) -> ExitCode {
-    let identity = environment.identity.as_deref().map(Identity::load).transpose();
-    if let Err(error) = &identity {
-        eprintln!("{error}");
-    }
-    print!("{}", settings.for_the_machine(identity.ok().flatten().as_ref()));
-    ExitReason::Done.into()
-}
-
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
     match command {
         Command::Run(run) | Command::Network(run) | Command::Sheet(run) | Command::Console(run) => {
@@ -95,6 +82,10 @@ fn settings(command: &Command) -> Result<Settings, returnfeed::settings::Setting
 /// What only says something, if `command` is that; nothing is started.
 fn say(command: &Command, settings: &Settings, environment: &Environment) -> Option<anyhow::Result<()>> {
     match command {
+        Command::Network(_) => {
+            app::print_for_the_machine(settings, environment);
+            Some(Ok(()))
+        }
         Command::Identity => Some(app::print_identity()),
         Command::Sheet(_) => Some(app::print_sheet(settings, environment)),
         Command::Console(_) => Some(app::keep_console(settings, environment)),

@@ -4,8 +4,9 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use super::Listening;
+use crate::clock::Clock;
 use crate::media::StreamName;
-use crate::settings::{self, Identity, Overlays, Passphrase, Settings, VmixHost};
+use crate::settings::{self, Identity, Overlays, Passphrase, Settings, VmixHost, WifiSecurity};
 use crate::{http, sheet, srt, tally, transcode, webrtc};
 
 /// `current` is asked for the passphrase of every new source, so that new settings need no restart.
@@ -37,6 +38,12 @@ pub(super) fn webrtc(settings: &Settings) -> webrtc::Config {
         },
         lip_sync: settings.sound.lip_sync,
     }
+}
+
+/// Where phones are led, on a box with a Wi-Fi of its own.
+pub(super) fn portal(settings: &Settings, identity: Option<&Identity>, clock: &Clock) -> Option<http::Portal> {
+    let access_point = settings.access_point(identity?)?;
+    Some(http::Portal::new(access_point.address, clock.clone()))
 }
 
 fn bits(mbps: u32) -> u64 {
@@ -76,14 +83,14 @@ fn camera(camera: &settings::Camera) -> tally::CameraConfig {
 }
 
 /// How the box is called and joined.
-pub(super) fn own(_settings: &Settings, identity: &Identity) -> sheet::Own {
-    let wifi = sheet::Wifi {
-        name: identity.wifi_name.clone(),
-        passphrase: identity.wifi_passphrase.clone(),
-        wpa3_only: false,
-        address: [10, 88, 89, 1].into(),
-    };
-    sheet::Own { host_name: identity.host_name.clone(), wifi: Some(wifi) }
+pub(super) fn own(settings: &Settings, identity: &Identity) -> sheet::Own {
+    let wifi = settings.access_point(identity).map(|access_point| sheet::Wifi {
+        name: access_point.name.as_str().to_owned(),
+        passphrase: access_point.passphrase.expose().to_owned(),
+        wpa3_only: access_point.security == WifiSecurity::Wpa3,
+        address: access_point.address,
+    });
+    sheet::Own { host_name: identity.host_name.clone(), wifi }
 }
 
 pub(super) fn about(

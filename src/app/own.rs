@@ -16,7 +16,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// After as many looks the console is painted again even when nothing changed: a message of the kernel may stand on it.
 const PAINT_AFTER: u32 = 5;
 
-/// What makes this box one of a kind; none elsewhere, and none when it cannot be read.
+/// What makes this box one of a kind; none elsewhere. One that cannot be read costs what rests on it, the names and the
+/// access point, not the picture.
 pub(super) fn identity(environment: &Environment) -> Option<Identity> {
     let loaded = Identity::load(environment.identity.as_deref()?);
     loaded.inspect_err(|error| tracing::error!("{error}")).ok()
@@ -29,6 +30,12 @@ pub(super) fn announce(environment: &Environment, identity: Option<&Identity>, p
     let own = identity.map(|identity| (identity.host_name.as_str(), identity.wifi_name.as_str()));
     let names = Names::announce(sheet::SHARED_NAME, own, page);
     names.inspect_err(|err| tracing::warn!(%err, "the box is not found by its name; its address works")).ok()
+}
+
+/// Prints what the image's scripts tell the machine: addresses, ports, radio.
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+pub fn print_for_the_machine(settings: &Settings, environment: &Environment) {
+    print!("{}", settings.for_the_machine(identity(environment).as_ref()));
 }
 
 /// Prints a new identity, for the image to keep.

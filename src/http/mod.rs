@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -27,6 +27,7 @@ use crate::problems::Problems;
 use crate::{sheet, tally, webrtc};
 
 mod address;
+mod captive;
 mod page;
 mod refusal;
 mod setup_sheet;
@@ -42,6 +43,7 @@ mod tests;
 pub mod fuzzing;
 
 use address::Named;
+pub use captive::Portal;
 use refusal::Refused;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.
@@ -72,6 +74,8 @@ pub struct Handles {
     pub reachable: fn(SocketAddr) -> Vec<SocketAddr>,
     /// What the box is and where it listens.
     pub about: watch::Receiver<Arc<About>>,
+    /// Where phones are led on the box's own Wi-Fi; `None` when it has none.
+    pub portal: Option<Portal>,
 }
 
 /// What the box is and where it listens, for people who set up a sender.
@@ -150,6 +154,9 @@ pub fn router(handles: Handles) -> Router {
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep", endpoint())
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/", endpoint())
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/{session}", session())
+        .add(Role::Viewer, captive::PORTAL, get(captive::portal))
+        .add(Role::Viewer, captive::JOINED, get(captive::joined))
+        .add(Role::Viewer, captive::API, get(captive::api))
         .add(Role::Director, "/api/v1/status", get(status::status))
         .add(Role::Director, "/setup-sheet", get(setup_sheet::page))
         .add(Role::Viewer, "/assets/setup-sheet.css", get(setup_sheet::style))
@@ -157,6 +164,7 @@ pub fn router(handles: Handles) -> Router {
         .router
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(handles.clone(), captive::stand_in))
         .layer(middleware::map_response(harden))
         .with_state(handles)
 }
@@ -190,16 +198,20 @@ async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    let secret = bearer(request.headers());
-    let asked = access::Request { action: Action::Act(role), from: Some(peer.ip()), secret: secret.as_deref() };
-    match access.admit(&asked) {
+    match admit_as(role, &access, peer, request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => Refused::from(refusal).into_response(),
+        Err(refused) => refused.into_response(),
     }
 }
 
+fn admit_as(role: Role, access: &Access, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refused> {
+    let secret = bearer(headers);
+    let asked = access::Request { action: Action::Act(role), from: Some(peer.ip()), secret: secret.as_deref() };
+    access.admit(&asked).map_err(Refused::from)
+}
+
 /// The bearer token of a request (RFC 6750 §2.1).
-fn bearer(headers: &axum::http::HeaderMap) -> Option<String> {
+fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
@@ -214,6 +226,7 @@ async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    // A page that loads nothing may have said something stricter.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(policy));
     response
 }

@@ -22,14 +22,14 @@ impl Transform for Nothing {
 }
 
 /// The routes of a box on a manual clock whose media thread is not running.
-struct Bench {
-    handles: Handles,
+pub(super) struct Bench {
+    pub(super) handles: Handles,
     _tally: watch::Sender<Arc<tally::Snapshot>>,
     _about: watch::Sender<Arc<About>>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (clock, _) = Clock::manual();
         let (access, problems) = (Access::open(), Problems::default());
         let renditions = Renditions::new(|| Box::new(Nothing), || Box::new(Nothing));
@@ -55,7 +55,7 @@ impl Bench {
             own: None,
         }));
         let reachable = |listen: SocketAddr| vec![SocketAddr::from(([10, 0, 0, 7], listen.port()))];
-        let handles = Handles { clock, access, hub, sessions, tally, problems, reachable, about };
+        let handles = Handles { clock, access, hub, sessions, tally, problems, reachable, about, portal: None };
         Self { handles, _tally, _about }
     }
 
@@ -72,7 +72,7 @@ impl Bench {
         Answer { parts, body: String::from_utf8_lossy(&body).into_owned() }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, &[], Body::empty()).await
     }
 
@@ -81,13 +81,13 @@ impl Bench {
     }
 }
 
-struct Answer {
+pub(super) struct Answer {
     parts: axum::http::response::Parts,
     body: String,
 }
 
 impl Answer {
-    fn status(&self) -> u16 {
+    pub(super) fn status(&self) -> u16 {
         self.parts.status.as_u16()
     }
 

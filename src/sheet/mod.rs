@@ -22,9 +22,6 @@ pub use page::{STYLE, page};
 /// The name every box answers to; of several on one network the first.
 pub const SHARED_NAME: &str = "returnfeed";
 
-/// The port of the page that the firewall of the SD-card image makes port 80 too.
-const ON_PORT_80: u16 = 8889;
-
 /// What is a box's own, and nothing that a program on another machine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
@@ -82,7 +79,8 @@ impl Sheet {
             addresses: addresses.into_iter().filter(|ip| !ip.is_loopback() && Some(*ip) != on_wifi).collect(),
             host_name,
             wifi,
-            page_port: if is_box && page_port == ON_PORT_80 { 80 } else { page_port },
+            // The firewall of the SD-card image leads port 80 to the page, whatever port that is on.
+            page_port: if is_box { 80 } else { page_port },
             srt_port,
         }
     }

@@ -1,0 +1,98 @@
+//! The two pages of the portal: no script, nothing to load, in the phone's language.
+
+use std::net::Ipv4Addr;
+
+use axum::http::{HeaderMap, header};
+
+/// What the box speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    English,
+    Korean,
+}
+
+impl Language {
+    /// The one that `Accept-Language` names first of the two (RFC 9110 §12.5.4; browsers list them by preference).
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut languages = accepted.split(',').filter_map(|item| item.trim().get(..2)).map(str::to_ascii_lowercase);
+        match languages.find(|language| ["en", "ko"].contains(&language.as_str())).as_deref() {
+            Some("ko") => Self::Korean,
+            _ => Self::English,
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Korean => "ko",
+        }
+    }
+}
+
+/// What a phone that has just joined shows.
+pub(super) fn portal(language: Language, address: Ipv4Addr) -> String {
+    let joined = super::JOINED;
+    match language {
+        Language::English => html(
+            language,
+            "You are on the ReturnFeed Wi-Fi",
+            &format!(
+                "<p>It has no internet: it shows the programme and your tally.</p>\
+                 <p><a class=\"button\" href=\"{joined}\">Stay connected</a></p>\
+                 <p>Then open your browser at</p><p class=\"address\">http://{address}/</p>"
+            ),
+        ),
+        Language::Korean => html(
+            language,
+            "ReturnFeed Wi-Fi에 연결되었습니다",
+            &format!(
+                "<p>인터넷은 되지 않습니다. 프로그램 화면과 탈리를 보여 줍니다.</p>\
+                 <p><a class=\"button\" href=\"{joined}\">연결 유지</a></p>\
+                 <p>그다음 브라우저를 열고 이 주소로 들어가세요.</p><p class=\"address\">http://{address}/</p>"
+            ),
+        ),
+    }
+}
+
+/// What follows when its button was pressed.
+pub(super) fn joined(language: Language, address: Ipv4Addr) -> String {
+    let link = format!("<p class=\"address\"><a href=\"http://{address}/\">http://{address}/</a></p>");
+    match language {
+        Language::English => html(
+            language,
+            "Now open your browser",
+            &format!(
+                "<p>Close this window (<b>Done</b> on an iPhone), open Safari or Chrome, and go to</p>{link}\
+                 <p>If the phone asks whether to keep a Wi-Fi without internet, say yes. If the page does not open, switch \
+                 mobile data off.</p>"
+            ),
+        ),
+        Language::Korean => html(
+            language,
+            "이제 브라우저를 여세요",
+            &format!(
+                "<p>이 창을 닫고(아이폰은 <b>완료</b>) Safari나 Chrome을 열어 이 주소로 들어가세요.</p>{link}\
+                 <p>인터넷이 없는 Wi-Fi를 계속 쓸지 물으면 ‘예’를 누르세요. 화면이 열리지 않으면 모바일 데이터를 끄세요.</p>"
+            ),
+        ),
+    }
+}
+
+fn html(language: Language, title: &str, body: &str) -> String {
+    let code = language.code();
+    format!(
+        "<!DOCTYPE html><html lang=\"{code}\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>ReturnFeed</title><style>{STYLE}</style>\
+         </head><body><main><h1>{title}</h1>{body}</main></body></html>\n"
+    )
+}
+
+const STYLE: &str = "\
+    body{margin:0;background:#111;color:#eee;font:1.1rem/1.5 system-ui,sans-serif}\
+    main{max-width:26rem;margin:0 auto;padding:2rem 1.2rem;text-align:center}\
+    h1{font-size:1.4rem}\
+    a{color:#8cf}\
+    .button{display:inline-block;padding:.8rem 1.6rem;border-radius:.6rem;background:#8cf;color:#111;\
+    font-weight:600;text-decoration:none}\
+    .address{font-size:1.6rem;font-weight:600;word-break:break-all}";
