@@ -14,13 +14,6 @@ import pytest
 from card import Card
 from emulated import Box
 
-IDENTITY = """\
-host_name = "returnfeed-3f2a"
-wifi_name = "ReturnFeed 3F2A"
-wifi_passphrase = "hyper nice words"
-setup_code = "abcde-fghij"
-"""
-NAME, PASSPHRASE = "ReturnFeed 3F2A", "hyper nice words"
 BOOT_SECONDS = 10 * float(os.environ.get("HW_TEST_BOOT_SECONDS", "40"))
 # The root has neither a DHCP client nor a browser; the initramfs's busybox has both.
 BUSYBOX = "/run/busybox"
@@ -36,7 +29,7 @@ echo "nameserver $dns" > "/etc/netns/$NAMESPACE/resolv.conf"
 
 
 class RadioCard(Card):
-    """A card that starts with radios, and knows who it is."""
+    """A card that starts with radios."""
 
     def __init__(self, copy: Path, settings: str) -> None:
         (image,) = Path("target/image").glob("returnfeed-*.img")
@@ -45,13 +38,6 @@ class RadioCard(Card):
         self.write("on-lease", ON_LEASE)
         busybox = Path("target/image/initramfs/bin/busybox")
         subprocess.run(["mcopy", "-o", "-i", self._partition(1), busybox, "::busybox"], check=True)
-        # On the data partition, where the first start would have left one.
-        identity = copy.with_name("box.toml")
-        identity.write_text(IDENTITY)
-        offset = self._partition(4).split("@@")[1]
-        orders = f"mkdir settings\ncd settings\nwrite {identity} box.toml\nsif box.toml mode 0100640\nsif box.toml gid 800\n"
-        debugfs = ["debugfs", "-w", "-f", "/dev/stdin", f"{copy}?offset={offset}"]
-        subprocess.run(debugfs, input=orders, text=True, check=True, capture_output=True)
 
     def what_the_firmware_starts(self, folder: Path) -> tuple[Path, Path, str]:
         kernel, initramfs, command_line = super().what_the_firmware_starts(folder)
@@ -64,6 +50,8 @@ def started(card: RadioCard, folder: Path) -> Box:
     box.shell.wait(BOOT_SECONDS)
     box.shell("systemctl is-system-running --wait", BOOT_SECONDS)
     do(box, f"cp /card/busybox /card/on-lease /run; chmod 755 {BUSYBOX} /run/on-lease")
+    identity = do(box, "cat /etc/returnfeed/box.toml").splitlines()
+    box.identity = {key: value.strip('"') for key, value in (line.split(" = ") for line in identity)}
     return box
 
 
@@ -116,8 +104,10 @@ class Phone:
         host, _, path = url.partition("/")
         lines = [f"GET /{path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
         request = "".join(f"{line}\\r\\n" for line in [*lines, ""])
-        address = f"$(ip netns exec {self.name} {BUSYBOX} nslookup -type=a {host} | sed -n 's/^Address: //p' | tail -n 1)"
-        address = host if host[0].isdigit() else address
-        said = do(self.box, f"printf '{request}' | ip netns exec {self.name} {BUSYBOX} nc -w 20 {address} 80")
+        look_up = f"$(ip netns exec {self.name} {BUSYBOX} nslookup -type=a {host} | sed -n 's/^Address: //p' | tail -n 1)"
+        # Busybox's nc and wget go too early and follow too far.
+        ask = f"exec 3<>/dev/tcp/$0/80; printf \"{request}\" >&3; cat <&3"
+        address = host if host[0].isdigit() else look_up
+        said = do(self.box, f"ip netns exec {self.name} timeout 30 bash -c '{ask}' {address}")
         head, _, body = said.partition("\n\n")
         return head, body

@@ -87,7 +87,7 @@ class Shell:
 
     def __call__(self, command: str, seconds: float = 60) -> tuple[int, str]:
         """Exit code and output."""
-        self.send(f"{{ {command}\n}} 2>&1; echo; echo the''-end $?")
+        self.send(f"{{ {command}\n}} 2>&1; code=$?; echo; echo the''-end $code")
         deadline = time.monotonic() + seconds
         said = self._until(b"the-end ", deadline)
         code = self._until(b"\r\n", deadline)
