@@ -52,7 +52,7 @@ class EmulatedBench:
         else:
             self._machine, self.card = emulated.Box, Card(image, OUT / "card.img")
         self.network = emulated.Network(OUT)
-        self.address, self.here = emulated.BOX, emulated.HERE
+        self.address = emulated.BOX
 
     def start(self, folder: Path, address: str | None = None) -> emulated.Emulated:
         """Power on. `address`: where the page is looked for, if not where addresses are handed out."""
@@ -65,11 +65,11 @@ class EmulatedBench:
 class RealBench:
     """A box on the network that this machine is in too."""
 
-    here = network = None
+    network = None
 
     def __init__(self, settings: dict[str, str]) -> None:
         self._settings, self.address = settings, settings["ADDRESS"]
-        self._shell = Shell(settings["SERIAL"], OUT / "serial.log") if "SERIAL" in settings else None
+        self._shell = Shell(settings["SERIAL"], OUT / "serial.log", console=True) if "SERIAL" in settings else None
         self.card = real.CardInTheBox(self._shell) if self._shell else None
         if "CARD" in settings:
             self.card = real.SwitchedCard(settings["CARD"], settings["CARD_TO_TESTS"], settings["CARD_TO_BOX"])

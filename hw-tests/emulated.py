@@ -96,6 +96,8 @@ class Monitor:
 class Emulated(box.Box):
     """A box in QEMU; `devices` is what it has beside the usual."""
 
+    shell_is_console = False
+
     def __init__(self, card: Card, folder: Path, address: str = BOX, devices: tuple[str, ...] = ()) -> None:
         self.address, self.folder, self.card, self._devices = address, folder, card, devices
         self.serial = folder / "serial.log"
@@ -128,7 +130,7 @@ class Emulated(box.Box):
         while not (self.folder / "monitor.sock").exists():
             self._look_after()
             time.sleep(0.1)
-        self.shell = Shell(self.folder / "shell.sock")
+        self.shell = Shell(self.folder / "shell.sock", console=self.shell_is_console)
         self.monitor = Monitor(self.folder / "monitor.sock")
 
     def _shell_log(self) -> str:
@@ -182,6 +184,7 @@ class Raspi3b(Emulated):
     """
 
     name = "raspi3b"
+    shell_is_console = True
     # Registers of the BCM2837's pins 0 to 31 (BCM2835 ARM Peripherals, §6.1).
     SET, CLEAR, LEVEL = 0x3F20001C, 0x3F200028, 0x3F200034
 

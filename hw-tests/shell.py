@@ -30,9 +30,11 @@ def open_line(where: str) -> int:
 
 
 class Shell:
-    """Runs commands in the box. What the line says is kept in `log`, if one is named."""
+    """Runs commands in the box. What the line says is kept in `log`, if one is named. On a line that is the `console`
+    too, the kernel is told to be silent once the shell answers, or its words would get among the answers."""
 
-    def __init__(self, where: str | Path, log: Path | None = None) -> None:
+    def __init__(self, where: str | Path, log: Path | None = None, console: bool = False) -> None:
+        self._greeting = "dmesg -n 1; " if console else ""
         self._line = open_line(str(where))
         self._log = log.open("ab", buffering=0) if log else None
         self._heard = b""
@@ -77,7 +79,7 @@ class Shell:
         while True:
             # The mark is put together there, lest the echo of the command be taken for it.
             mark = secrets.token_hex(4)
-            self.send(f"TERM=dumb exec bash --norc --noediting\nstty -echo; PS1=; PS2=; echo ready''-{mark}")
+            self.send(f"TERM=dumb exec bash --norc --noediting\nstty -echo; PS1=; PS2=; {self._greeting}echo ready''-{mark}")
             try:
                 self._until(f"ready-{mark}\r\n".encode(), min(deadline, time.monotonic() + 3))
                 return

@@ -159,7 +159,7 @@ struct Light {
 
 impl Light {
     fn blink(&mut self, since: Duration) {
-        self.show(since.as_millis() / BLINK.as_millis() % 2 == 0);
+        self.show((since.as_millis() / BLINK.as_millis()).is_multiple_of(2));
     }
 
     /// Returns whether it is the first time.
