@@ -3,12 +3,14 @@
 `Box` is the `virt` machine, for the network load. `Raspi3b` is a Raspberry Pi 3B, for the board and its pins.
 """
 
+import contextlib
 import json
 import re
 import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import box
@@ -67,15 +69,17 @@ class Monitor:
         self.ask("qmp_capabilities")
 
     def _read(self) -> None:
-        for line in self._line:
-            said = json.loads(line)
-            if said.get("event") == "RESET":
-                self.on_reset()
-            with self._more:
-                self._resets += said.get("event") == "RESET"
-                if "return" in said or "error" in said:
-                    self._answers.append(said)
-                self._more.notify_all()
+        # The line ends in the middle when the power is cut.
+        with contextlib.suppress(ConnectionResetError):
+            for line in self._line:
+                said = json.loads(line)
+                if said.get("event") == "RESET":
+                    self.on_reset()
+                with self._more:
+                    self._resets += said.get("event") == "RESET"
+                    if "return" in said or "error" in said:
+                        self._answers.append(said)
+                    self._more.notify_all()
 
     def ask(self, command: str, **arguments: object) -> object:
         with self._more:
@@ -127,11 +131,17 @@ class Emulated(box.Box):
         command = self._command()
         self.started = time.monotonic()
         self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        while not (self.folder / "monitor.sock").exists():
-            self._look_after()
-            time.sleep(0.1)
-        self.shell = Shell(self.folder / "shell.sock", console=self.shell_is_console)
-        self.monitor = Monitor(self.folder / "monitor.sock")
+        self.shell = self._once_it_listens(lambda: Shell(self.folder / "shell.sock", console=self.shell_is_console))
+        self.monitor = self._once_it_listens(lambda: Monitor(self.folder / "monitor.sock"))
+
+    def _once_it_listens[Line](self, connect: Callable[[], Line]) -> Line:
+        """The file of a socket is there a moment before anybody listens on it."""
+        while True:
+            try:
+                return connect()
+            except (FileNotFoundError, ConnectionRefusedError):
+                self._look_after()
+                time.sleep(0.1)
 
     def _shell_log(self) -> str:
         return ""

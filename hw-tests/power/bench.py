@@ -29,7 +29,9 @@ class RecordedBox(Box):
 
     def _machine(self, command_line: str) -> list[object]:
         words = super()._machine(command_line)
-        words[words.index("-drive") + 1] = self.card.drive
+        drive = words.index("-drive") + 1
+        # A card that has a cache and says so: Linux flushes it.
+        words[drive] = str(words[drive]).replace("cache=writethrough", "cache=writeback")
         return [*words, *self._more]
 
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench import PLANTED, SCRIPTS, Bench  # noqa: E402
 from card import Card  # noqa: E402
 from emulated import BOX, Network  # noqa: E402
-from promises import CARD, Examiner, Found, settings_text  # noqa: E402
+from promises import CARD, DATA, Examiner, Found, settings_text  # noqa: E402
 from recorded import Event, Said, Write, left_after_cut  # noqa: E402
 
 OUT = Path("target/hw-test/power").resolve()
@@ -51,7 +51,8 @@ class Report:
         for _, found in results:
             self.notes.update(found.notes)
         wrong = [f"{which}: {fault}" for which, found in results for fault in found.faults] + wrong
-        self.say(f"{what}; {len(results)} cards examined: {f'{len(wrong)} FAULTS' if wrong else 'nothing lost'}")
+        examined = f"; {len(results)} cards examined" if results else ""
+        self.say(f"{what}{examined}: {f'{len(wrong)} FAULTS' if wrong else 'as promised'}")
         for fault in wrong:
             self.say(f"    {fault}")
         self.faults += wrong
@@ -91,11 +92,12 @@ def replay(examine: Examination, events: list[Event], seed: str, how_many: int, 
     return results
 
 
-def start_again(bench: Bench, examiner: Examiner, name: str, left: list[Write], version: int | None,
-                place: Path) -> tuple[list[str], list[Write], list[Event]]:  # fmt: skip
+def start_again(bench: Bench, examiner: Examiner, name: str, left: list[Write], version: int | None, place: Path,
+                data: str = "ext4 rw") -> tuple[list[str], list[Write], list[Event]]:  # fmt: skip
     """Starts the box from what a cut left: what is wrong, what was on its card, and what happened on it.
 
-    `version` of the settings must be in force; None: the box has not been told that it has any.
+    `version` of the settings must be in force; None: the box has not been told that it has any. `data`: how the data
+    partition is to be mounted.
     """
     examiner.lay_out(left, place)
     # The technician's file is the newest: another would rightly be adopted instead.
@@ -118,8 +120,8 @@ def start_again(bench: Bench, examiner: Examiner, name: str, left: list[Write], 
         expect("other settings are in force", cameras == [f"Camera of version {version or 0}"], cameras)
         failed = box.shell("systemctl --failed --no-legend --plain")[1]
         expect("units have failed", failed == "", failed)
-        data = box.shell("findmnt -no FSTYPE,OPTIONS /data")[1]
-        expect("nothing is kept", data.startswith("ext4 rw"), data)
+        mounted = " ".join(box.shell("findmnt -no FSTYPE,OPTIONS /data")[1].split())
+        expect(f"data is not on {data}", mounted.startswith(data), mounted)
         identity = box.shell("cat /data/machine-id /etc/machine-id | sort -u")[1]
         expect("it is two boxes", len(identity) == 32, identity)
         if version is not None:
@@ -164,6 +166,42 @@ def cut_first_start(bench: Bench, flashed: Card, examiner: Examiner, events: lis
     report.count("cut during the first start, started again", results, wrong)
 
 
+def cut_factory_reset(bench: Bench, examiner: Examiner, seed: str, replays: int, report: Report) -> None:
+    """Power goes while the box forgets everything, and it is started again from one such moment."""
+    place = OUT / "reset"
+    examiner.lay_out([], place)
+    examiner.put_on_card(settings_text(0), "returnfeed.toml", place)
+    examiner.put_on_card(b"", "factory-reset", place)
+    asked = Write(examiner.extents[CARD][0], (place / "card").read_bytes())
+    box = bench.start("factory-reset", [*bench.before, asked])
+    try:
+        box.wait_for_page(600)
+        box.shell.wait(120)
+        box.shell("systemctl is-system-running --wait", 300)
+        box.card.said("kept: nothing")
+    finally:
+        events = box.card.cut()
+        box.cut_power()
+    results = replay(lambda events, left, place: examiner.examine_reset(events, [asked, *left], place), events,
+                     f"{seed}/reset", 3 * replays, OUT / "reset-cards")  # fmt: skip
+    chance = random.Random(f"{seed}/reset/start")
+    in_the_middle = [at for at, event in enumerate(events) if isinstance(event, Write)][:40]
+    left = left_after_cut(events[: chance.choice(in_the_middle)], True, chance)
+    wrong, _, _ = start_again(bench, examiner, "start-after-reset", [*bench.before, asked, *left], None, place)
+    report.started += 2
+    report.count("cut during a factory reset, started again", results, wrong)
+
+
+def start_damaged(bench: Bench, examiner: Examiner, report: Report) -> None:
+    """What a cut must not do and a bad card does: blocks are gone that nobody wrote. The box serves all the same."""
+    start, length = examiner.extents[DATA]
+    for what, size, data in (("the beginning of", 64 << 10, "ext4 rw"), ("all of", length, "tmpfs rw")):
+        left = [*bench.before, Write(start, bytes(size))]
+        wrong, _, _ = start_again(bench, examiner, "start-damaged", left, None, OUT / "damaged", data)
+        report.started += 1
+        report.count(f"started with {what} the data partition gone", [], wrong)
+
+
 def cut_once(bench: Bench, examiner: Examiner, cut: int, asked: argparse.Namespace, seed: str, report: Report) -> None:
     seconds = random.Random(f"{seed}/{cut}").uniform(0.5, 12)
     adopt = f"{SCRIPTS}/adopt-settings"
@@ -180,7 +218,7 @@ def cut_once(bench: Bench, examiner: Examiner, cut: int, asked: argparse.Namespa
         version = results[1][1].settings
         wrong, on_it, again = start_again(bench, examiner, f"start-after-{cut}", left, version, OUT / "start")
         begun = [*events, Said(f"begin card {version}")]
-        results += replay(lambda _, left, place: examiner.examine(begun, [*on_it, *left], place), again,
+        results += replay(lambda _, left, place: examiner.examine(begun, [*on_it, *left], place, version), again,
                           f"{seed}/{cut}/again", asked.replays, OUT / f"cut-{cut}-again")  # fmt: skip
         report.started += 1
         what += ", started again and cut while it starts"
@@ -209,6 +247,8 @@ def main() -> int:
         events = bench.first_start()
         examiner = Examiner(flashed, bench.before, OUT / "examined")
         cut_first_start(bench, flashed, examiner, events, asked.seed, asked.replays, report)
+        cut_factory_reset(bench, examiner, asked.seed, asked.replays, report)
+        start_damaged(bench, examiner, report)
         try_the_method(bench, examiner, asked.seed, report)
         for cut in range(1, asked.cuts + 1):
             cut_once(bench, examiner, cut, asked, asked.seed, report)

@@ -145,20 +145,23 @@ class Examiner:
         """What both partitions hold, by place; the journal stays in `files/journal`."""
         out = place / "files"
         (out / "card").mkdir(parents=True)
-        run("debugfs", "-R", f"rdump /settings /state /journal /machine-id {out}", place / "data")
+        run("debugfs", "-R", f"rdump /settings /state /journal /machine-id /factory-reset {out}", place / "data")
         run("mcopy", "-s", "-i", place / "card", "::", out / "card")
         files = (path for path in out.rglob("*") if path.is_file() and out / "journal" not in path.parents)
         return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
-    def examine(self, events: list[Event], left: list[Write], place: Path) -> Found:
-        """Whether a card with `left` keeps what was promised in `events`."""
+    def examine(self, events: list[Event], left: list[Write], place: Path, given: int = 0) -> Found:
+        """Whether a card with `left` keeps what was promised in `events`.
+
+        `given`: the version of the settings in the technician's own file.
+        """
         promised = promised_by(events)
         found = Found(faults=list(promised.troubles))
         self.lay_out(left, place)
         self._only_where_it_may(left, found)
         self._file_systems(promised, place, found)
         files = self.unpack(place)
-        self._constant(files, found)
+        self._constant(files, found, {"card/returnfeed.toml": settings_text(given)})
         self._settings(promised, files, place, found)
         self._mistakes(promised, files, found)
         self._fact(promised, files, found)
@@ -181,8 +184,32 @@ class Examiner:
         found.notes.append("first start: " + ("no identity yet" if identity is None else "with its identity"))
         return found
 
-    def _constant(self, files: dict[str, bytes], found: Found) -> None:
-        for name, data in self.constant.items():
+    def examine_reset(self, events: list[Event], left: list[Write], place: Path) -> Found:
+        """A card whose power went while the box forgot everything: it still will, or it has, and nothing between."""
+        done = any(isinstance(event, Said) for event in events)
+        found = Found()
+        self.lay_out(left, place)
+        self._only_where_it_may(left, found)
+        self._file_systems(Promised(at_rest=done), place, found)
+        files = self.unpack(place)
+        asked, begun = "card/factory-reset" in files, "factory-reset" in files
+        own = {name for name in self.constant if not name.startswith("card/")}
+        if asked and not begun:
+            found.notes.append("factory reset: not begun")
+            self._constant(files, found)
+        elif begun:
+            found.notes.append("factory reset: begun, done again at the next start")
+        else:
+            found.notes.append("factory reset: done")
+            known = [name for name in sorted(own) if files.get(name) == self.constant[name]]
+            if known:
+                found.faults.append(f"the reset is said to be done, and the box still knows {', '.join(known)}")
+        if done and (asked or begun or not re.fullmatch(rb"[0-9a-f]{32}\n?", files.get("machine-id", b""))):
+            found.faults.append(f"after the reset: {sorted(files)}")
+        return found
+
+    def _constant(self, files: dict[str, bytes], found: Found, changed: dict[str, bytes] | None = None) -> None:
+        for name, data in (self.constant | (changed or {})).items():
             if files.get(name) != data:
                 found.faults.append(f"{name} is {'changed' if name in files else 'gone'}")
 

@@ -98,7 +98,7 @@ def left_after_cut(events: list[Event], has_cache: bool, chance: random.Random) 
 
 
 class RecordedCard:
-    """Serves the card at `drive` until `cut`, on a thread of its own."""
+    """Serves the card at `path`, as QEMU names such a place, until `cut`, on a thread of its own."""
 
     def __init__(self, flashed: Card, before: list[Write], socket_path: Path) -> None:
         """`before`: what was written since it was flashed, in order."""
@@ -114,7 +114,7 @@ class RecordedCard:
         self._waiting: deque[tuple[float, int, Event]] = deque()
         self._stop = threading.Event()
         self.failure: Exception | None = None
-        self.drive = f"file=nbd+unix:///?socket={socket_path},format=raw,if=none,id=card,cache=writeback"
+        self.path = f"nbd+unix:///?socket={socket_path}"
         self._listener = socket.socket(socket.AF_UNIX)
         socket_path.unlink(missing_ok=True)
         self._listener.bind(str(socket_path))
