@@ -21,18 +21,14 @@ PLANTED = {
 
 
 class RecordedBox(Box):
-    """A box in QEMU on a recorded card; `more` goes to QEMU."""
-
-    def __init__(self, card: RecordedCard, folder: Path, more: list[str]) -> None:
-        self._more = more
-        super().__init__(card, folder)
+    """A box in QEMU on a recorded card."""
 
     def _machine(self, command_line: str) -> list[object]:
         words = super()._machine(command_line)
         drive = words.index("-drive") + 1
         # A card that has a cache and says so: Linux flushes it.
         words[drive] = str(words[drive]).replace("cache=writethrough", "cache=writeback")
-        return [*words, *self._more]
+        return words
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -53,12 +49,12 @@ class Bench:
         self.before: list[Write] = []
         """What was written until the running state was kept."""
 
-    def start(self, name: str, on_it: list[Write], more: list[str] | None = None) -> RecordedBox:
-        """A box whose card holds the flashed one and the writes `on_it`."""
+    def start(self, name: str, on_it: list[Write], *more: str) -> RecordedBox:
+        """A box whose card holds the flashed one and the writes `on_it`; `more` goes to QEMU."""
         folder = self._out / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        return RecordedBox(RecordedCard(self._flashed, on_it, folder / "card.sock"), folder, more or [])
+        return RecordedBox(RecordedCard(self._flashed, on_it, folder / "card.sock"), folder, devices=more)
 
     def first_start(self) -> list[Event]:
         """Starts a box from the flashed card and keeps its running state, with the load ready. What happened."""
@@ -83,7 +79,7 @@ class Bench:
 
     def cut_while(self, name: str, load: str, seconds: float) -> list[Event]:
         """Brings the running box back, lets the load run and cuts the power that long after the first thing it said."""
-        box = self.start(name, self.before, ["-incoming", f"file:{self._state}"])
+        box = self.start(name, self.before, "-incoming", f"file:{self._state}")
         try:
             until(lambda: box.monitor.ask("query-status")["status"] == "paused", 120, "the kept state is read")
             box.monitor.ask("cont")
