@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use rustix::termios::tcgetwinsize;
 
 use super::convert;
 use crate::settings::{Environment, Identity, Settings};
@@ -77,10 +78,14 @@ pub fn keep_console(settings: &Settings, environment: &Environment) -> anyhow::R
     let (page, feed) = (settings.http.listen.port(), settings.srt.listen.port());
     let mut terminal = std::io::stdout().lock();
     let mut shown = Vec::new();
-    // UTF-8, plain colours, no cursor, nothing of the start.
-    write!(terminal, "\x1b%G\x1b[0m\x1b[?25l\x1b[2J")?;
+    // UTF-8, the brightest white, no cursor, nothing of the start.
+    write!(terminal, "\x1b%G\x1b[0;1m\x1b[?25l\x1b[2J")?;
     for look in 0_u32.. {
-        let lines = sheet::console(&Sheet::new(own.clone(), local_addresses(), page, feed));
+        // A monitor that is plugged in later has a size of its own. In its last column a line would not end.
+        let size = tcgetwinsize(&terminal).map(|size| (size.ws_col.into(), size.ws_row.into()));
+        let (columns, rows) = size.ok().filter(|size| *size != (0, 0)).unwrap_or(sheet::SMALLEST_CONSOLE);
+        let lines =
+            sheet::console(&Sheet::new(own.clone(), local_addresses(), page, feed), (columns.saturating_sub(1), rows));
         if lines != shown || look % PAINT_AFTER == 0 {
             paint(&mut terminal, &lines)?;
             shown = lines;
@@ -96,8 +101,8 @@ fn paint(terminal: &mut impl Write, lines: &[String]) -> std::io::Result<()> {
     for (line, row) in lines.iter().zip(1..) {
         picture += &format!("\x1b[{row};1H{line}\x1b[K");
     }
-    // What is below the last line. At its end a full line leaves the cursor on it.
-    picture += &format!("\x1b[{};1H\x1b[J", lines.len() + 1);
+    // What is below the last line.
+    picture += "\x1b[J";
     terminal.write_all(picture.as_bytes())?;
     terminal.flush()
 }

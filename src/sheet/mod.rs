@@ -16,7 +16,7 @@ mod qr;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub use card::card;
-pub use console::console;
+pub use console::{SMALLEST_CONSOLE, console};
 pub use page::{STYLE, page};
 
 /// The name every box answers to; of several on one network the first.

@@ -62,22 +62,40 @@ impl Code {
         )
     }
 
-    /// Columns of a terminal that [`Code::half_blocks`] takes.
-    pub(super) fn columns(&self) -> usize {
-        self.width + 2 * MARGIN_ON_SCREEN
+    /// Columns of a terminal that [`Code::blocks`] takes.
+    pub(super) fn columns(&self, size: Size) -> usize {
+        let modules = self.width + 2 * MARGIN_ON_SCREEN;
+        match size {
+            Size::HalfBlocks => modules,
+            Size::Blocks => 2 * modules,
+        }
     }
 
-    /// Lines for a terminal with light letters on dark ground: two modules a character, the upper and the lower half.
-    pub(super) fn half_blocks(&self) -> Vec<String> {
-        let size = self.columns();
-        let block = |x, y| match (self.is_dark(x, y, MARGIN_ON_SCREEN), self.is_dark(x, y + 1, MARGIN_ON_SCREEN)) {
-            (false, false) => '█',
-            (false, true) => '▀',
-            (true, false) => '▄',
-            (true, true) => ' ',
+    /// Lines for a terminal with light letters on dark ground, whose characters are twice as high as wide.
+    pub(super) fn blocks(&self, size: Size) -> Vec<String> {
+        let modules = self.width + 2 * MARGIN_ON_SCREEN;
+        let dark = |x, y| self.is_dark(x, y, MARGIN_ON_SCREEN);
+        let halves = |x, y| match (dark(x, y), dark(x, y + 1)) {
+            (false, false) => "█",
+            (false, true) => "▀",
+            (true, false) => "▄",
+            (true, true) => " ",
         };
-        (0..size).step_by(2).map(|y| (0..size).map(|x| block(x, y)).collect()).collect()
+        let whole = |x, y| if dark(x, y) { "  " } else { "██" };
+        match size {
+            Size::HalfBlocks => (0..modules).step_by(2).map(|y| (0..modules).map(|x| halves(x, y)).collect()).collect(),
+            Size::Blocks => (0..modules).map(|y| (0..modules).map(|x| whole(x, y)).collect()).collect(),
+        }
     }
+}
+
+/// How large a code is on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Two modules a character, its upper and its lower half.
+    HalfBlocks,
+    /// A module is two characters: four times the area.
+    Blocks,
 }
 
 #[cfg(test)]
@@ -87,12 +105,22 @@ mod tests {
     #[test]
     fn half_blocks_hold_every_module_and_a_light_margin() {
         let code = Code::for_screen("http://192.168.1.20/").unwrap();
-        let lines = code.half_blocks();
-        assert_eq!((code.width, code.columns(), lines.len()), (25, 29, 15));
+        let lines = code.blocks(Size::HalfBlocks);
+        assert_eq!((code.width, code.columns(Size::HalfBlocks), lines.len()), (25, 29, 15));
         assert_eq!(lines[0], "█".repeat(29));
         // The finder pattern: seven dark modules, then a ring of light.
         assert!(lines[1].starts_with("██ ▄▄▄▄▄ █"), "{}", lines[1]);
         assert!(lines.iter().all(|line| line.chars().count() == 29 && line.starts_with("██") && line.ends_with("██")));
+    }
+
+    #[test]
+    fn whole_blocks_are_the_same_picture() {
+        let code = Code::for_screen("http://192.168.1.20/").unwrap();
+        let lines = code.blocks(Size::Blocks);
+        assert_eq!((code.columns(Size::Blocks), lines.len()), (58, 29));
+        assert!(lines.iter().all(|line| line.chars().count() == 58));
+        let dark: usize = lines.iter().map(|line| line.matches(' ').count()).sum();
+        assert_eq!(dark, 2 * code.dark.iter().filter(|dark| **dark).count());
     }
 
     #[test]
