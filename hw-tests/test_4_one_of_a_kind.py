@@ -21,11 +21,19 @@ def identity_of(box: Box) -> dict[str, str]:
     return tomllib.loads(box.shell(f"cat {IDENTITY}")[1])
 
 
+class CardOfARadio(Card):
+    """In a box that has a radio: without one there is no Wi-Fi to be shown."""
+
+    def what_the_firmware_starts(self, folder: Path) -> tuple[Path, Path, str]:
+        kernel, initramfs, command_line = super().what_the_firmware_starts(folder)
+        return kernel, initramfs, f"{command_line} modules-load=mac80211_hwsim"
+
+
 @pytest.fixture(scope="module")
 def fresh(folder):
     """A freshly flashed card that no box has started from."""
     (image,) = Path("target/image").glob("returnfeed-*.img")
-    return Card(image, OUT / "one-of-a-kind.img")
+    return CardOfARadio(image, OUT / "one-of-a-kind.img")
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,10 @@ pub fn print_sheet(settings: &Settings, environment: &Environment) -> anyhow::Re
         environment.identity.as_deref().context("RETURNFEED_IDENTITY names no file; only the SD card has one")?;
     let identity = Identity::load(path)?;
     // An address by DHCP is none to be written down.
-    let fixed = settings.network.address.map(|network| network.address.into());
+    let fixed = settings.network.address.map(|network| network.address);
     let own = convert::own(settings, &identity);
-    let sheet = Sheet::new(Some(own), fixed, settings.http.listen.port(), settings.srt.listen.port());
+    let addresses = fixed.into_iter().chain(own.wifi.as_ref().map(|wifi| wifi.address)).map(Into::into);
+    let sheet = Sheet::new(Some(own), addresses, settings.http.listen.port(), settings.srt.listen.port());
     print!("{}", sheet::card(&sheet, &identity.setup_code));
     Ok(())
 }

@@ -70,15 +70,17 @@ impl Wifi {
 
 impl Sheet {
     /// The sheet of a box, or with no `own` of any machine. `addresses` are those where it can be reached, best first;
-    /// the page is listened for on `page_port`, SRT on `srt_port`.
+    /// a Wi-Fi whose address is not among them has no radio, and is left out. The page is listened for on `page_port`,
+    /// SRT on `srt_port`.
     pub fn new(own: Option<Own>, addresses: impl IntoIterator<Item = IpAddr>, page_port: u16, srt_port: u16) -> Self {
         let is_box = own.is_some();
         let (host_name, wifi) = own.map_or((None, None), |own| (Some(own.host_name), own.wifi));
         let on_wifi = wifi.as_ref().map(|wifi| IpAddr::V4(wifi.address));
+        let (on_air, addresses): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|ip| Some(*ip) == on_wifi);
         Self {
-            addresses: addresses.into_iter().filter(|ip| !ip.is_loopback() && Some(*ip) != on_wifi).collect(),
             host_name,
-            wifi,
+            wifi: wifi.filter(|_| !on_air.is_empty()),
+            addresses: addresses.into_iter().filter(|ip| !ip.is_loopback()).collect(),
             // The firewall of the SD-card image leads port 80 to the page, whatever port that is on.
             page_port: if is_box { 80 } else { page_port },
             srt_port,
@@ -152,6 +154,13 @@ mod tests {
         );
         let odd = Wifi { name: r#"a;b:c,"d\"#.into(), passphrase: "p;:,\\\"q".into(), ..wifi };
         assert_eq!(odd.to_join(), r#"WIFI:T:WPA;S:a\;b\:c\,\"d\\;P:p\;\:\,\\\"q;;"#);
+    }
+
+    #[test]
+    fn a_wifi_without_a_radio_is_left_out() {
+        let own = |sheet: Sheet| Own { host_name: sheet.host_name.unwrap(), wifi: sheet.wifi };
+        let sheet = Sheet::new(Some(own(box_with_wifi())), [[192, 168, 1, 20].into()], 8889, 8890);
+        assert_eq!((sheet.wifi, sheet.addresses.len()), (None, 1));
     }
 
     #[test]
