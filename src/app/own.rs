@@ -87,7 +87,7 @@ pub fn keep_console(settings: &Settings, environment: &Environment) -> anyhow::R
         let (columns, rows) = size.ok().filter(|size| *size != (0, 0)).unwrap_or(sheet::SMALLEST_CONSOLE);
         let lines =
             sheet::console(&Sheet::new(own.clone(), local_addresses(), page, feed), (columns.saturating_sub(1), rows));
-        if lines != shown || look % PAINT_AFTER == 0 {
+        if lines != shown || look.is_multiple_of(PAINT_AFTER) {
             paint(&mut terminal, &lines)?;
             shown = lines;
         }
