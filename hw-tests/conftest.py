@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import emulated
@@ -110,9 +111,8 @@ def card(bench):
 def folder(request):
     """Where the logs of a test file's box are kept."""
     folder = OUT / request.module.__name__
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     return folder
 
 
