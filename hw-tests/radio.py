@@ -109,5 +109,5 @@ class Phone:
         ask = f"exec 3<>/dev/tcp/$0/80; printf \"{request}\" >&3; cat <&3"
         address = host if host[0].isdigit() else look_up
         said = do(self.box, f"ip netns exec {self.name} timeout 30 bash -c '{ask}' {address}")
-        head, _, body = said.partition("\n\n")
+        head, _, body = said.replace("\r", "").partition("\n\n")
         return head, body
