@@ -18,6 +18,7 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
+use super::language::Language;
 use super::refusal::Refused;
 use super::{Handles, admit_as};
 use crate::access::Role;
@@ -27,8 +28,6 @@ mod pages;
 mod probes;
 #[cfg(test)]
 mod tests;
-
-use pages::Language;
 
 /// The portal, below the box's own address. `setup` is no stream.
 pub(super) const PORTAL: &str = "/setup/wifi";

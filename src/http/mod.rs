@@ -28,6 +28,7 @@ use crate::{sheet, tally, webrtc};
 
 mod address;
 mod captive;
+mod language;
 mod page;
 mod refusal;
 mod setup_sheet;

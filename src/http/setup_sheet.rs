@@ -9,55 +9,23 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Handles;
+use super::language::Language;
 use crate::sheet::{self, Sheet};
 
 pub(super) async fn page(State(handles): State<Handles>, request: HeaderMap) -> Response {
     let about = handles.about.borrow().clone();
     let reachable = (handles.reachable)(about.http).into_iter().map(|address| address.ip());
     let sheet = Sheet::new(about.own.clone(), reachable, about.http.port(), about.srt.port());
-    let languages = request.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let korean_first = Language::of(&request) == Language::Korean;
     let answer = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::VARY, "accept-language"),
     ];
-    (answer, sheet::page(&sheet, prefers_korean(languages))).into_response()
+    (answer, sheet::page(&sheet, korean_first)).into_response()
 }
 
 pub(super) async fn style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], sheet::STYLE)
         .into_response()
-}
-
-/// Whether `Accept-Language` (RFC 9110 §12.5.4) ranks Korean above English.
-fn prefers_korean(languages: &str) -> bool {
-    let rank = |wanted: &str| {
-        let quality = languages.split(',').filter_map(|range| {
-            let (tag, parameter) = range.split_once(';').unwrap_or((range, "q=1"));
-            let language = tag.trim().split('-').next().unwrap_or_default();
-            let quality = parameter.trim().strip_prefix("q=").and_then(|q| q.trim().parse::<f32>().ok());
-            language.eq_ignore_ascii_case(wanted).then(|| quality.unwrap_or(0.0))
-        });
-        quality.fold(0.0, f32::max)
-    };
-    rank("ko") > rank("en")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn korean_comes_first_for_those_who_prefer_it() {
-        for (languages, korean) in [
-            ("ko-KR,ko;q=0.9,en-US;q=0.8,en;q=0.7", true),
-            ("en-US,en;q=0.9,ko;q=0.8", false),
-            ("fr, KO;q=0.5", true),
-            ("kok, fr", false),
-            ("", false),
-            (";q=;;,,ko;q=x", false),
-        ] {
-            assert_eq!(prefers_korean(languages), korean, "{languages}");
-        }
-    }
 }

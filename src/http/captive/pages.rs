@@ -2,33 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use axum::http::{HeaderMap, header};
-
-/// What the box speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Language {
-    English,
-    Korean,
-}
-
-impl Language {
-    /// The one that `Accept-Language` names first of the two (RFC 9110 §12.5.4; browsers list them by preference).
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let mut languages = accepted.split(',').filter_map(|item| item.trim().get(..2)).map(str::to_ascii_lowercase);
-        match languages.find(|language| ["en", "ko"].contains(&language.as_str())).as_deref() {
-            Some("ko") => Self::Korean,
-            _ => Self::English,
-        }
-    }
-
-    fn code(self) -> &'static str {
-        match self {
-            Self::English => "en",
-            Self::Korean => "ko",
-        }
-    }
-}
+use super::super::language::Language;
 
 /// What a phone that has just joined shows.
 pub(super) fn portal(language: Language, address: Ipv4Addr) -> String {
