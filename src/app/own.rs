@@ -78,18 +78,21 @@ pub fn keep_console(settings: &Settings, environment: &Environment) -> anyhow::R
     let own = identity(environment).map(|identity| convert::own(settings, &identity));
     let (page, feed) = (settings.http.listen.port(), settings.srt.listen.port());
     let mut terminal = std::io::stdout().lock();
-    let mut shown = Vec::new();
+    let (mut known, mut lines) = (None, Vec::new());
     // UTF-8, the brightest white, no cursor, nothing of the start.
     write!(terminal, "\x1b%G\x1b[0;1m\x1b[?25l\x1b[2J")?;
     for look in 0_u32.. {
         // A monitor that is plugged in later has a size of its own. In its last column a line would not end.
         let size = tcgetwinsize(&terminal).map(|size| (size.ws_col.into(), size.ws_row.into()));
         let (columns, rows) = size.ok().filter(|size| *size != (0, 0)).unwrap_or(sheet::SMALLEST_CONSOLE);
-        let lines =
-            sheet::console(&Sheet::new(own.clone(), local_addresses(), page, feed), (columns.saturating_sub(1), rows));
-        if lines != shown || look.is_multiple_of(PAINT_AFTER) {
+        let facts = ((columns.saturating_sub(1), rows), local_addresses());
+        let changed = known.as_ref() != Some(&facts);
+        if changed {
+            lines = sheet::console(&Sheet::new(own.clone(), facts.1.clone(), page, feed), facts.0);
+            known = Some(facts);
+        }
+        if changed || look.is_multiple_of(PAINT_AFTER) {
             paint(&mut terminal, &lines)?;
-            shown = lines;
         }
         std::thread::sleep(LOOK);
     }
