@@ -19,7 +19,8 @@ PARTS ?=
 TESTS ?=
 HW_TEST_BOX ?=
 OPTIONS ?=
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,DEBIAN_MIRROR)
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$(PATH)" CARGO_HOME="$(or $(CARGO_HOME),$(HOME)/.cargo)" RUSTUP_HOME="$(or $(RUSTUP_HOME),$(HOME)/.rustup)" \
+  $(foreach name,DEBIAN_MIRROR DEBIAN_SECURITY_MIRROR IMAGE_QUICK HW_TEST_BOOT_SECONDS,$(if $($(name)),$(name)="$($(name))")))
 
 run: build
 	$(SAY) "Starting the demo: a simulated vMix and the box. Ctrl+C ends it."

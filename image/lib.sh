@@ -4,7 +4,7 @@
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$repository/target/image
-# Another mirror, or a day of snapshot.debian.org to build an old image again.
+# Other mirrors, or a day of snapshot.debian.org to build an old image again; what is kept is then made anew.
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 security_mirror=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
 export LC_ALL=C.UTF-8
@@ -21,7 +21,7 @@ debian_root() {
   [ $# -eq 0 ] || shift
   rm -rf "$root"
   mmdebstrap --quiet --mode=root --skip=check/qemu --variant="$variant" --architectures="$architectures" \
-    --include="$(IFS=,; echo "${packages[*]}")" "$@" trixie "$root" - <<SOURCES
+    --include="$(IFS=,; echo "${packages[*]}")" ${DEBIAN_MIRROR:+--aptopt='Acquire::Check-Valid-Until "false"'} "$@" trixie "$root" - <<SOURCES
 deb $mirror trixie main non-free-firmware
 deb $mirror trixie-updates main non-free-firmware
 deb $security_mirror trixie-security main non-free-firmware
@@ -32,7 +32,7 @@ SOURCES
 # kept_root NAME VERSIONS ARCHITECTURES VARIANT PACKAGES… [-- MMDEBSTRAP OPTIONS…]: makes target/image/NAME once,
 # and again when VERSIONS, one word of any kind, or what is asked for changes.
 kept_root() {
-  local name=$1 root=$work/$1 asked="$*"
+  local name=$1 root=$work/$1 asked="$* $mirror $security_mirror"
   shift 2
   [ "$(cat "$root.made" 2>/dev/null)" = "$asked" ] && return
   say "Making the $name root (a minute or two, kept for the next time)"

@@ -17,7 +17,7 @@ PROGRAMS_GROUP = 800
 # What is written while the load runs; all else stays as the first start left it.
 CHANGING = {
     "settings/returnfeed.toml", "settings/from-card.toml", "state/vmix-host", "card/returnfeed-mistakes.txt",
-    "card/returnfeed-setup.txt",
+    "settings/earlier.toml", "card/returnfeed-setup.txt",
 }  # fmt: skip
 # What fsck.vfat says of a FAT that was being written when power went, in our words.
 FAT_NOTES = {
