@@ -197,6 +197,9 @@ impl SessionStatus {
 
 type Reply<T> = oneshot::Sender<T>;
 
+/// A question after the pulse: answered once nobody holds it any more. Every thread lets go of it when it gets to it.
+type Felt = Arc<Reply<()>>;
+
 /// What a session is to be made of.
 struct Asked {
     offer: Box<Offer>,
@@ -209,6 +212,7 @@ enum Command {
     Patch { id: String, etag: String, fragment: Fragment, reply: Reply<Result<(), PatchError>> },
     Restart { id: String, fragment: Fragment, reply: Reply<Result<Restarted, PatchError>> },
     Remove { id: String, reply: Reply<bool> },
+    Feel(Felt),
 }
 
 /// What the worker publishes and handles read.
@@ -289,6 +293,12 @@ impl Handle {
     pub async fn remove(&self, session_id: &str) -> bool {
         let id = session_id.to_owned();
         self.ask(|reply| Command::Remove { id, reply }).await.unwrap_or(false)
+    }
+
+    /// Waits until the controlling thread and every one that sends have got to this question between the rest of their
+    /// work: for ever when one of them stalls, not at all when they have ended.
+    pub async fn felt(&self) {
+        self.ask(|reply| Command::Feel(Arc::new(reply))).await;
     }
 
     /// The entity tag of a session, without quotes; `None` when there is no such session.

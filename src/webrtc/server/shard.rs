@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use super::lock;
 use super::socket::{Outlet, Sent};
+use super::{Felt, lock};
 use crate::clock::Clock;
 use crate::webrtc::history::History;
 use crate::webrtc::ice::Path;
@@ -64,6 +64,8 @@ pub(super) enum Message {
     Path(Key, Path),
     /// A viewer misses something.
     Wish(Key, Wish),
+    /// Somebody wants to know whether this thread goes round.
+    Feel(Felt),
 }
 
 /// How far a viewer's media has come, for the controlling thread to read.
@@ -153,6 +155,7 @@ impl Shard {
                 }
             }
             Message::Wish(key, wish) => self.wish(key, wish),
+            Message::Feel(felt) => drop(felt),
         }
         self.admit();
     }

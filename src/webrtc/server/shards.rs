@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use tokio::sync::broadcast;
 
+use super::Felt;
 use super::shard::{Joiner, Key, Message, Shard};
 use super::socket::Outlet;
 use crate::clock::Clock;
@@ -46,12 +47,12 @@ struct Waiting {
 
 impl Waiting {
     /// The count a message belongs to and its limit. What must not be lost has none: its number is bounded by the
-    /// number of sessions, or by that of random access points.
+    /// number of sessions, by that of random access points, or by that of askers who wait.
     fn of(&self, message: &Message) -> Option<(&AtomicUsize, usize)> {
         match message {
             Message::Picture { .. } | Message::Sound { .. } => Some((&self.frames, MOST_FRAMES)),
             Message::Wish(..) | Message::Path(..) => Some((&self.wishes, MOST_WISHES)),
-            Message::Add(_) | Message::Remove(_) | Message::EndSource(_) => None,
+            Message::Add(_) | Message::Remove(_) | Message::EndSource(_) | Message::Feel(_) => None,
         }
     }
 }
@@ -224,6 +225,13 @@ impl Shards {
             if self.loads.get(place).is_some_and(|load| load.streams.contains_key(&stream)) {
                 self.tell(place, Message::Sound { stream, packet: packet.clone() });
             }
+        }
+    }
+
+    /// Passes a question after the pulse to every thread.
+    pub(super) fn feel(&mut self, felt: &Felt) {
+        for place in 0..self.loads.len() {
+            self.tell(place, Message::Feel(felt.clone()));
         }
     }
 

@@ -220,6 +220,24 @@ fn who_joins_after_the_end_of_a_source_waits_for_the_next() {
 }
 
 #[test]
+fn a_pulse_is_felt_when_every_thread_has_taken_the_question() {
+    let mut bench = Bench::new();
+    bench.shards.start(2).unwrap();
+    let inbox = bench.stall();
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    bench.shards.feel(&Arc::new(reply));
+    let is_felt = |answer: &mut tokio::sync::oneshot::Receiver<()>| {
+        answer.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Closed)
+    };
+    thread::sleep(Duration::from_millis(50));
+    assert!(!is_felt(&mut answer), "one of the threads stands still");
+    drop(inbox.recv().unwrap());
+    while !is_felt(&mut answer) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
 fn threads_end_when_they_are_let_go() {
     let mut bench = Bench::new();
     bench.shards.inline_first = 0;

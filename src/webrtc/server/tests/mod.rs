@@ -316,6 +316,7 @@ async fn viewers_of_every_thread_get_every_picture_in_order_and_what_they_miss()
         assert!(client.connect().await);
         viewers.push((client, created));
     }
+    server.handle.felt().await;
     // No more than what a socket holds until it is read below.
     for n in 0..20 {
         source.picture(n % 7 == 0, 3_000);
@@ -494,6 +495,7 @@ async fn shutting_down_says_goodbye_to_everybody() {
     assert!(closed);
     (&mut server.running).await.unwrap().unwrap();
     assert_eq!(server.create(&client.offer()).await, Err(CreateError::Stopped));
+    server.handle.felt().await;
 }
 
 #[tokio::test]

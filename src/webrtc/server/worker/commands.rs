@@ -32,6 +32,7 @@ impl Worker {
                 }
                 let _ = reply.send(key.is_some());
             }
+            Command::Feel(felt) => self.shards.feel(&felt),
         }
     }
 
