@@ -175,7 +175,7 @@ fn guest(handles: &Handles, peer: SocketAddr) -> Result<Guest<'_>, Refused> {
 }
 
 /// Whether the `Host` is the box: an address, a name of the network's own (`.local`, or without any dot), or none.
-fn names_the_box(headers: &HeaderMap) -> bool {
+pub(super) fn names_the_box(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));

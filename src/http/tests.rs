@@ -146,6 +146,24 @@ async fn the_setup_sheet_is_nobody_elses_and_nobody_keeps_it() {
 }
 
 #[tokio::test]
+async fn the_setup_sheet_is_shown_under_the_boxs_own_names_alone_and_the_status_under_any() {
+    let bench = Bench::new();
+    let ask = async |path: &str, host: &str| bench.ask(Method::GET, path, &[("host", host)], Body::empty()).await;
+    for own in
+        ["10.0.0.7", "10.0.0.7:8889", "[fd00::20]:8889", "localhost:8889", "returnfeed.local", "returnfeed-3f2a.local"]
+    {
+        assert_eq!(ask("/setup-sheet", own).await.status(), 200, "{own}");
+    }
+    for foreign in ["rebound.example", "10.0.0.7.rebound.example:8889", "tally.studio.example"] {
+        let refused = ask("/setup-sheet", foreign).await;
+        assert_eq!((refused.status(), refused.header("cache-control")), (421, "no-store"), "{foreign}");
+        let (english, korean) = (refused.body.find("box's own address"), refused.body.find("박스 자신의 주소"));
+        assert!(english.is_some() && english < korean && !refused.body.contains("10.0.0.7"), "{}", refused.body);
+        assert_eq!(ask("/api/v1/status", foreign).await.status(), 200, "{foreign}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_stream_and_no_route_is_not_found() {
     let bench = Bench::new();
     let paths =
