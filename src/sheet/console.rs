@@ -77,14 +77,14 @@ fn beside_one_another(sheet: &Sheet, (width, height): (usize, usize)) -> Vec<Str
 }
 
 fn columns(sheet: &Sheet) -> Vec<Column> {
-    let (names, pages) = (sheet.pages_by_name(), sheet.pages_on_networks());
+    let (name, pages) = (sheet.page_by_name(), sheet.pages_on_networks());
     let best = pages.first().cloned();
     let (Some(wifi), Some(on_wifi)) = (&sheet.wifi, sheet.page_on_wifi()) else {
-        let all = pages.iter().take(3).cloned().chain(names).collect();
+        let all = pages.iter().take(3).cloned().chain(name).collect();
         return best.map(|best| Column::new("Open the page", &best, all)).into_iter().collect();
     };
     // What to open is at the same address for whoever has joined; others have the rest.
-    let others = best.iter().cloned().chain(names.into_iter().rev().take(1));
+    let others = best.iter().cloned().chain(name);
     let open = std::iter::once(on_wifi.clone()).chain(others).collect();
     let join = Column::new("1 Join the Wi-Fi", &wifi.to_join(), vec![wifi.name.clone(), wifi.passphrase.clone()]);
     let open = Column::new("2 Open the page", &on_wifi, open);
@@ -135,6 +135,7 @@ mod tests {
         ] {
             assert!(text.contains(word), "{word}:\n{text}");
         }
+        assert!(!text.contains("returnfeed.local"), "{text}");
         assert_eq!(text.matches("▄▄▄▄▄").count() / 2, 6, "three finder patterns each:\n{text}");
     }
 

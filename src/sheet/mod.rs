@@ -105,11 +105,9 @@ impl Sheet {
         self.addresses.iter().map(|address| self.page_at(&in_url(*address))).collect()
     }
 
-    /// The page by name.
-    fn pages_by_name(&self) -> Vec<String> {
-        let own = self.host_name.as_deref();
-        let names = own.map(|own| [SHARED_NAME, own]).into_iter().flatten();
-        names.map(|name| self.page_at(&format!("{name}.local"))).collect()
+    /// The page by the box's own name. Not by [`SHARED_NAME`]: with two boxes on a network that may be the other's.
+    fn page_by_name(&self) -> Option<String> {
+        self.host_name.as_deref().map(|name| self.page_at(&format!("{name}.local")))
     }
 
     /// Where vMix sends to, best first. The box's own Wi-Fi is no place for it.
@@ -166,9 +164,9 @@ mod tests {
     #[test]
     fn the_port_is_written_where_a_browser_needs_it() {
         assert_eq!(box_with_wifi().pages_on_networks(), ["http://192.168.1.20/", "http://[fd00::20]/"]);
-        assert_eq!(box_with_wifi().pages_by_name(), ["http://returnfeed.local/", "http://returnfeed-3f2a.local/"]);
+        assert_eq!(box_with_wifi().page_by_name().unwrap(), "http://returnfeed-3f2a.local/");
         assert_eq!(box_with_wifi().page_on_wifi().unwrap(), "http://10.88.89.1/");
         assert_eq!(some_machine().pages_on_networks()[0], "http://192.168.1.20:8889/");
-        assert!(some_machine().pages_by_name().is_empty());
+        assert_eq!(some_machine().page_by_name(), None);
     }
 }
