@@ -464,12 +464,12 @@ fn a_fixed_address_must_be_one_and_its_router_beside_it() {
         ),
         ("[network]\ngateway = '192.168.2.1'", "2:11: `gateway` without `address` says nothing"),
         ("[network]\ndns = ['192.168.2.1']", "2:7: `dns` without `address` says nothing"),
-        ("[network]\naddress = '10.0.0.2/8'\ndns = ['router']", "3:8: `router` is no IP address"),
+        ("[network]\naddress = '10.0.0.2/24'\ndns = ['router']", "3:8: `router` is no IP address"),
     ] {
         let found = mistakes(text);
         assert!(found.len() == 1 && found[0].starts_with(&format!("{wrong}; ")), "{found:?}");
     }
-    let settings = parse("[network]\naddress = '10.0.0.2/8'");
+    let settings = parse("[network]\naddress = '10.0.0.2/24'");
     assert_eq!(Settings::default().needs_restart(&settings), ["network"]);
 }
 

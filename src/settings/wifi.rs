@@ -234,11 +234,26 @@ mod tests {
                    switch its Wi-Fi off: [wifi] mode = \"off\"",
                 ],
             ),
+            (
+                "mode = 'access-point'\n[network]\naddress = '10.0.0.5/8'",
+                &[
+                    "4:11: the network of 10.0.0.5/8 takes in 10.88.89.1/24, that of the box's own Wi-Fi; write the prefix that \
+                   the studio's network really has, such as 10.0.0.5/24; if it is this large, switch the box's Wi-Fi off: \
+                   [wifi] mode = \"off\"",
+                ],
+            ),
         ] {
             assert_eq!(mistakes(&format!("[wifi]\n{text}")), expected, "{text}");
         }
-        let elsewhere = "[network]\naddress = '10.88.89.7/24'\n[wifi]\nmode = 'off'";
-        assert!(Settings::parse("t", elsewhere).is_ok());
+        assert_eq!(mistakes("[network]\naddress = '10.88.0.5/16'").len(), 1);
+        for apart in [
+            "[network]\naddress = '10.88.89.7/24'\n[wifi]\nmode = 'off'",
+            "[network]\naddress = '10.0.0.5/8'\n[wifi]\nmode = 'off'",
+            "[network]\naddress = '10.0.0.5/24'",
+            "[network]\naddress = '10.89.0.5/16'",
+        ] {
+            assert!(Settings::parse("t", apart).is_ok(), "{apart}");
+        }
     }
 
     #[test]

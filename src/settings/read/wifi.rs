@@ -54,13 +54,22 @@ impl Reader<'_> {
     /// The box cannot have two networks with the same addresses. `address` is where that of `[network]` stands.
     pub(super) fn networks(&mut self, address: Option<&Span>) {
         let own = Ipv4Network { address: ACCESS_POINT, prefix: ACCESS_POINT_PREFIX };
-        let fixed = self.settings.network.address;
-        if let Some(span) = address
-            && self.settings.wifi.mode == WifiMode::AccessPoint
-            && fixed.is_some_and(|fixed| own.contains(fixed.address))
-        {
-            let what = format!("{ACCESS_POINT}/{ACCESS_POINT_PREFIX} is the network of the box's own Wi-Fi");
+        let (Some(span), Some(fixed)) = (address, self.settings.network.address) else { return };
+        if self.settings.wifi.mode != WifiMode::AccessPoint {
+            return;
+        }
+        let own_network = format!("{ACCESS_POINT}/{ACCESS_POINT_PREFIX}");
+        let Ipv4Network { address, prefix } = fixed;
+        if own.contains(address) {
+            let what = format!("{own_network} is the network of the box's own Wi-Fi");
             let remedy = "give the box an address of another network, or switch its Wi-Fi off: [wifi] mode = \"off\"";
+            self.fault(span, Fault::new(what, remedy));
+        } else if fixed.contains(ACCESS_POINT) {
+            let what = format!("the network of {address}/{prefix} takes in {own_network}, that of the box's own Wi-Fi");
+            let remedy = format!(
+                "write the prefix that the studio's network really has, such as {address}/24; if it is this large, switch \
+                 the box's Wi-Fi off: [wifi] mode = \"off\""
+            );
             self.fault(span, Fault::new(what, remedy));
         }
     }
