@@ -9,7 +9,7 @@ use std::path::Path;
 const LARGEST_FILE: u64 = 4096;
 
 /// What is said when a file cannot be believed.
-const REMEDY: &str = "take this file away and start the box again, and it draws a new one";
+const REMEDY: &str = "do a factory reset (docs/box.md), and the box draws a new one";
 
 /// A box's own name and secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -212,7 +212,7 @@ mod tests {
             assert!(refused.contains(what) && !refused.contains("secret"), "{refused}");
         }
         let nowhere = Identity::load(Path::new("/nowhere/box.toml")).unwrap_err().to_string();
-        assert!(nowhere.contains("/nowhere/box.toml") && nowhere.contains("start the box again"), "{nowhere}");
+        assert!(nowhere.contains("/nowhere/box.toml") && nowhere.contains("do a factory reset"), "{nowhere}");
     }
 
     #[test]
