@@ -36,8 +36,8 @@ pub(super) const JOINED: &str = "/setup/wifi/joined";
 /// RFC 8908's API.
 pub(super) const API: &str = "/api/v1/captive-portal";
 
-/// A phone not heard of for so long is led to the portal again. Longer than any show.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(12 * 3600);
+/// A phone not heard of for so long is led to the portal again. Longer than the nights of a production.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Who has been led to the portal, on a Wi-Fi of the box's own. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -103,6 +103,8 @@ pub(super) async fn stand_in(
     let Some(guest) = handles.portal.as_ref().and_then(|portal| portal.guest(peer.ip())) else {
         return next.run(request).await;
     };
+    // Whatever it asks, the phone is there.
+    let led = guest.has_been_led();
     if names_the_box(request.headers()) {
         if opens_the_page(&request) {
             guest.is_led();
@@ -112,14 +114,13 @@ pub(super) async fn stand_in(
     if let Err(refused) = admit_as(Role::Viewer, &handles.access, peer, request.headers()) {
         return refused.into_response();
     }
-    answer_for_the_world(&guest, &request)
+    answer_for_the_world(&guest, led, &request)
 }
 
-fn answer_for_the_world(guest: &Guest<'_>, request: &Request) -> Response {
+fn answer_for_the_world(guest: &Guest<'_>, led: bool, request: &Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let led = guest.has_been_led();
     match probes::success(request.uri().path()) {
         Some(success) if led => kept_by_nobody(success),
         // Somebody who types any address at all gets to the page; programs that look for theirs are told the truth.

@@ -119,7 +119,7 @@ async fn whoever_types_any_address_gets_to_the_box_and_programs_do_not() {
 }
 
 #[tokio::test]
-async fn each_phone_is_led_for_itself_and_forgotten_after_hours_of_silence() {
+async fn each_phone_is_led_for_itself_and_forgotten_after_days_of_silence() {
     let wifi = Wifi::new();
     let probe = |peer: &'static str| wifi.ask(Method::GET, peer, "a.example/generate_204", &[]);
     wifi.open("10.88.89.1/setup/wifi/joined").await;
@@ -129,6 +129,14 @@ async fn each_phone_is_led_for_itself_and_forgotten_after_hours_of_silence() {
         wifi.hand.advance(FORGOTTEN_AFTER - Duration::from_secs(1));
         assert_eq!(probe(PHONE).await.status, 204, "it was heard of within {FORGOTTEN_AFTER:?}");
     }
+    for (method, url) in
+        [(Method::GET, "10.88.89.1/favicon.ico"), (Method::POST, "10.88.89.1/pgm/whep"), (Method::POST, "a.example/")]
+    {
+        wifi.hand.advance(FORGOTTEN_AFTER - Duration::from_secs(1));
+        wifi.ask(method, PHONE, url, &[]).await;
+    }
+    wifi.hand.advance(FORGOTTEN_AFTER - Duration::from_secs(1));
+    assert_eq!(probe(PHONE).await.status, 204, "it asked something, whatever that was");
     wifi.hand.advance(FORGOTTEN_AFTER);
     assert_eq!(probe(PHONE).await.status, 302);
 }
@@ -170,6 +178,8 @@ async fn the_portal_speaks_the_phones_language_and_loads_nothing() {
         let headers = [("accept", BROWSER), ("accept-language", accepted)];
         let page = wifi.ask(Method::GET, PHONE, "10.88.89.1/setup/wifi", &headers).await;
         assert!(page.body.contains(shown), "{accepted}: {}", page.body);
+        let to_keep = ["although it has no internet", "mobile data off", "인터넷이 없어도", "모바일 데이터를 끄세요"];
+        assert_eq!(to_keep.iter().filter(|words| page.body.contains(**words)).count(), 2, "{}", page.body);
         assert!(!page.body.contains("<script") && !page.body.contains("src=") && page.body.len() < 4000);
         assert!(page.header("content-security-policy").contains("style-src 'unsafe-inline'"));
         assert_eq!(page.header("x-content-type-options"), "nosniff");
