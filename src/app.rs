@@ -214,9 +214,7 @@ impl App {
         } else {
             tracing::warn!("settings read; {} will change when the program is started again", waiting.join(", "));
         }
-        let about = convert::about(&new, self.identity.as_ref(), self.listening, self.about.borrow().started);
-        let latency_in_force = self.about.borrow().srt_latency_ms;
-        self.about.send_replace(Arc::new(http::About { srt_latency_ms: latency_in_force, ..about }));
+        self.about.send_modify(|about| convert::reread(Arc::make_mut(about), &new));
         self.vmix.send_if_modified(|vmix| {
             let wanted = convert::vmix(&new);
             let changed = *vmix != wanted;

@@ -105,7 +105,43 @@ pub(super) fn about(
         http: listening.http,
         srt: listening.srt,
         srt_latency_ms: u32::try_from(settings.srt.latency.as_millis()).unwrap_or(u32::MAX),
-        streams: settings.streams.iter().map(|stream| stream.name.short()).collect(),
+        streams: streams(settings),
         own: identity.map(|identity| own(settings, identity)),
+    }
+}
+
+/// What settings that were read again change of it; the latency and the Wi-Fi in force are those of the start.
+pub(super) fn reread(about: &mut http::About, new: &Settings) {
+    about.streams = streams(new);
+}
+
+fn streams(settings: &Settings) -> Vec<String> {
+    settings.streams.iter().map(|stream| stream.name.short()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_a_restart_is_told_as_it_was_at_the_start() {
+        let parse = |text| Settings::parse("t", text).unwrap();
+        let old = parse("[srt]\nlatency_ms = 120\n[wifi]\nname = 'Studio 1'\npassphrase = 'of the first'");
+        let new = parse(
+            "[srt]\nlatency_ms = 200\n[wifi]\nname = 'Studio 2'\npassphrase = 'of the second'\n\
+             [[stream]]\nname = 'second'",
+        );
+        let identity = Identity::draw(&std::array::from_fn(|n| n as u8)).unwrap();
+        let listen = "[::]:1".parse().unwrap();
+        let about = |settings| {
+            let listening = Listening { http: listen, srt: listen };
+            super::about(settings, Some(&identity), listening, Clock::manual().0.now())
+        };
+        let in_force = about(&old);
+        let mut reread = in_force.clone();
+        super::reread(&mut reread, &new);
+        assert_eq!(reread.streams, about(&new).streams);
+        assert_ne!(reread.streams, in_force.streams);
+        assert_eq!(http::About { streams: in_force.streams.clone(), ..reread }, in_force);
     }
 }
