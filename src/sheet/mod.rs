@@ -13,6 +13,7 @@ mod console;
 mod page;
 mod qr;
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub use card::card;
@@ -43,7 +44,7 @@ pub struct Sheet {
 }
 
 /// The box's own Wi-Fi.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Wifi {
     /// Its name (SSID).
     pub name: String,
@@ -53,6 +54,15 @@ pub struct Wifi {
     pub wpa3_only: bool,
     /// Where the box is on it.
     pub address: Ipv4Addr,
+}
+
+/// The passphrase stays out of logs.
+impl fmt::Debug for Wifi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, passphrase: _, wpa3_only, address } = self;
+        let mut shown = f.debug_struct("Wifi");
+        shown.field("name", name).field("wpa3_only", wpa3_only).field("address", address).finish_non_exhaustive()
+    }
 }
 
 impl Wifi {
@@ -152,6 +162,15 @@ mod tests {
         );
         let odd = Wifi { name: r#"a;b:c,"d\"#.into(), passphrase: "p;:,\\\"q".into(), ..wifi };
         assert_eq!(odd.to_join(), r#"WIFI:T:WPA;S:a\;b\:c\,\"d\\;P:p\;\:\,\\\"q;;"#);
+    }
+
+    #[test]
+    fn the_passphrase_is_not_in_what_is_logged() {
+        let sheet = box_with_wifi();
+        let own = Own { host_name: "returnfeed-3f2a".into(), wifi: sheet.wifi.clone() };
+        for logged in [format!("{sheet:?}"), format!("{own:#?}")] {
+            assert!(logged.contains("ReturnFeed 3F2A") && !logged.contains("bkmqp"), "{logged}");
+        }
     }
 
     #[test]
