@@ -2,6 +2,8 @@
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shell import Shell
@@ -26,6 +28,7 @@ class Box:
     folder: Path
     started: float | None
     shell: Shell
+    seconds_to_page: float
 
     def wait_for_page(self, seconds: float = 240) -> float:
         """Seconds from the start of the box until the page answers."""
@@ -80,6 +83,19 @@ class Box:
     def wait_for_restart(self, seconds: float = 240) -> None:
         """Until the box has started again by itself."""
         raise NotImplementedError
+
+
+@contextmanager
+def running(box: Box) -> Iterator[Box]:
+    """`box` when it has come up; in the end its journal is kept and its plug pulled."""
+    try:
+        box.seconds_to_page = box.wait_for_page()
+        box.shell.wait(120)
+        box.shell("systemctl is-system-running --wait", 240)
+        yield box
+    finally:
+        box.keep_journal()
+        box.cut_power()
 
 
 def report(folder: Path, line: str) -> None:

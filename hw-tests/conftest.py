@@ -99,6 +99,15 @@ def network(bench):
     return bench.network
 
 
+@pytest.fixture(scope="module")
+def addresses(bench):
+    """Somebody hands out addresses on the box's cable."""
+    if bench.network:
+        bench.network.serve_addresses()
+    yield
+    bench.stop()
+
+
 @pytest.fixture(scope="session")
 def card(bench):
     """A freshly flashed card with settings from a laptop."""

@@ -5,16 +5,17 @@ Each other one is moved into a network namespace of the box, where it is a phone
 the kernel with the box, and reaches it by radio alone.
 """
 
-import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from box import running
 from card import Card
 from emulated import Box
 
-BOOT_SECONDS = 10 * float(os.environ.get("HW_TEST_BOOT_SECONDS", "40"))
 # The root has neither a DHCP client nor a browser; the initramfs's busybox has both.
 BUSYBOX = "/run/busybox"
 ON_LEASE = """\
@@ -44,15 +45,14 @@ class RadioCard(Card):
         return kernel, initramfs, f"{command_line} mac80211_hwsim.radios=3 modules-load=mac80211_hwsim"
 
 
-def started(card: RadioCard, folder: Path) -> Box:
-    """The box, with its shell answering and busybox at hand."""
-    box = Box(card, folder)
-    box.shell.wait(BOOT_SECONDS)
-    box.shell("systemctl is-system-running --wait", BOOT_SECONDS)
-    do(box, f"cp /card/busybox /card/on-lease /run; chmod 755 {BUSYBOX} /run/on-lease")
-    identity = do(box, "cat /etc/returnfeed/box.toml").splitlines()
-    box.identity = {key: value.strip('"') for key, value in (line.split(" = ") for line in identity)}
-    return box
+@contextmanager
+def with_radios(card: RadioCard, folder: Path) -> Iterator[Box]:
+    """The box, with busybox at hand and its identity known."""
+    with running(Box(card, folder)) as box:
+        do(box, f"cp /card/busybox /card/on-lease /run; chmod 755 {BUSYBOX} /run/on-lease")
+        identity = do(box, "cat /etc/returnfeed/box.toml").splitlines()
+        box.identity = {key: value.strip('"') for key, value in (line.split(" = ") for line in identity)}
+        yield box
 
 
 def do(box: Box, command: str, seconds: float = 180) -> str:

@@ -10,25 +10,16 @@ import time
 import urllib.request
 
 import pytest
+from box import running
 
 pytestmark = pytest.mark.needs("shell", "card")
 BUILT = os.environ.get("HW_TEST_BUILT", "target/debug")
 
 
 @pytest.fixture(scope="module")
-def box(bench, card, folder):
-    if bench.network:
-        bench.network.serve_addresses()
-    box = bench.start(folder)
-    try:
-        box.seconds_to_page = box.wait_for_page()
-        box.shell.wait(60)
-        box.shell("systemctl is-system-running --wait", 120)
+def box(bench, card, folder, addresses):
+    with running(bench.start(folder)) as box:
         yield box
-    finally:
-        box.keep_journal()
-        box.cut_power()
-        bench.stop()
 
 
 def get(box, path: str, port: int = 8889) -> bytes:

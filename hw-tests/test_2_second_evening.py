@@ -1,6 +1,7 @@
 """The same card after its plug was pulled, with a mistake in its settings, on a bare cable."""
 
 import pytest
+from box import running
 
 pytestmark = pytest.mark.needs("a cable of its own", "shell", "card", "reading the card when it is off")
 MISTAKEN_SETTINGS = '[http]\nlistn = "[::]:8889"\n'
@@ -14,15 +15,8 @@ def link_local_address() -> str:
 @pytest.fixture(scope="module")
 def box(bench, card, folder):
     card.write("returnfeed.toml", MISTAKEN_SETTINGS)
-    box = bench.start(folder, link_local_address())
-    try:
-        box.seconds_to_page = box.wait_for_page()
-        box.shell.wait(60)
-        box.shell("systemctl is-system-running --wait", 120)
+    with running(bench.start(folder, link_local_address())) as box:
         yield box
-    finally:
-        box.keep_journal()
-        box.cut_power()
 
 
 def test_the_page_answers_without_any_network(box):

@@ -1,24 +1,15 @@
 """The board: its card reader, watchdog and pins, besides what every start must do."""
 
 import pytest
+from box import running
 
 pytestmark = pytest.mark.needs("shell")
 
 
 @pytest.fixture(scope="module")
-def box(bench, card, folder):
-    if bench.network:
-        bench.network.serve_addresses()
-    box = bench.start(folder)
-    try:
-        box.wait_for_page()
-        box.shell.wait(120)
-        box.shell("systemctl is-system-running --wait", 240)
+def box(bench, card, folder, addresses):
+    with running(bench.start(folder)) as box:
         yield box
-    finally:
-        box.keep_journal()
-        box.cut_power()
-        bench.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 from emulated import BOX
-from radio import BUSYBOX, Phone, RadioCard, do, started, wait_until
+from radio import BUSYBOX, Phone, RadioCard, do, wait_until, with_radios
 
 HERE = "10.88.89.1"
 # What stands for all else there is: no phone takes it for a broken network, as many do with a private address.
@@ -14,15 +14,9 @@ WORLD = "192.0.2.1"
 
 
 @pytest.fixture(scope="module")
-def box(network, folder):
-    network.serve_addresses()
-    box = started(RadioCard(folder.with_name("radio-card.img"), ""), folder)
-    try:
+def box(addresses, folder):
+    with with_radios(RadioCard(folder.with_name("radio-card.img"), ""), folder) as box:
         yield box
-    finally:
-        box.keep_journal()
-        box.cut_power()
-        network.stop()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 from emulated import BOX
-from radio import BUSYBOX, Phone, RadioCard, do, started, wait_until
+from radio import BUSYBOX, Phone, RadioCard, do, wait_until, with_radios
 
 SETTINGS = """\
 [http]
@@ -40,15 +40,9 @@ SERVER = (
 
 
 @pytest.fixture(scope="module")
-def box(network, folder):
-    network.serve_addresses()
-    box = started(RadioCard(folder.with_name("radio-card.img"), SETTINGS), folder)
-    try:
+def box(addresses, folder):
+    with with_radios(RadioCard(folder.with_name("radio-card.img"), SETTINGS), folder) as box:
         yield box
-    finally:
-        box.keep_journal()
-        box.cut_power()
-        network.stop()
 
 
 @pytest.fixture(scope="module")

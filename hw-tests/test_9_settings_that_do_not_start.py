@@ -1,6 +1,7 @@
 """Settings without a mistake in them with which the program cannot start; then a kernel that stands still."""
 
 import pytest
+from box import running
 
 pytestmark = pytest.mark.needs("shell", "card", "reading the card when it is off")
 GOOD_SETTINGS = '[[camera]]\nname = "Camera before"\ninputs = [1]\n'
@@ -9,24 +10,17 @@ SETTINGS = '[http]\nlisten = "192.0.2.77:8889"\n'
 
 
 @pytest.fixture(scope="module")
-def box(bench, card, folder):
-    bench.network.serve_addresses()
+def box(bench, card, folder, addresses):
     card.write("returnfeed.toml", GOOD_SETTINGS)
     box = bench.start(folder)
     box.wait_for_page()
     box.cut_power()
     card.write("returnfeed.toml", SETTINGS)
     box = bench.start(folder)
-    try:
-        # A minute of trying, then a start with the settings of before.
-        box.wait_for_restart(600)
-        box.wait_for_page()
-        box.shell.wait(120)
+    # A minute of trying, then a start with the settings of before.
+    box.wait_for_restart(600)
+    with running(box) as box:
         yield box
-    finally:
-        box.keep_journal()
-        box.cut_power()
-        bench.network.stop()
 
 
 def test_the_box_goes_back_to_the_settings_it_had(box):
