@@ -86,11 +86,13 @@ class Box:
 
 
 @contextmanager
-def running(box: Box) -> Iterator[Box]:
-    """`box` when it has come up; in the end its journal is kept and its plug pulled."""
+def running(box: Box, page: bool = True) -> Iterator[Box]:
+    """`box` when it has come up, with its page where it usually is unless not `page`; in the end its journal is kept and
+    its plug pulled."""
     try:
-        box.seconds_to_page = box.wait_for_page()
-        box.shell.wait(120)
+        if page:
+            box.seconds_to_page = box.wait_for_page()
+        box.shell.wait(240)
         box.shell("systemctl is-system-running --wait", 240)
         yield box
     finally:

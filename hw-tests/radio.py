@@ -48,7 +48,7 @@ class RadioCard(Card):
 @contextmanager
 def with_radios(card: RadioCard, folder: Path) -> Iterator[Box]:
     """The box, with busybox at hand and its identity known."""
-    with running(Box(card, folder)) as box:
+    with running(Box(card, folder), page=False) as box:
         do(box, f"cp /card/busybox /card/on-lease /run; chmod 755 {BUSYBOX} /run/on-lease")
         identity = do(box, "cat /etc/returnfeed/box.toml").splitlines()
         box.identity = {key: value.strip('"') for key, value in (line.split(" = ") for line in identity)}
