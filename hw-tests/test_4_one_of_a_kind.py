@@ -237,7 +237,6 @@ class OtherBox(threading.Thread):
                 self.line.sendto(answer, ("224.0.0.251", 5353))
 
 
-@pytest.mark.xfail(reason="with its Wi-Fi up the box does not give up the shared name on the cable: a defect, see docs/box.md")
 def test_of_two_boxes_the_first_keeps_the_shared_name_and_each_its_own(box, first):
     other = OtherBox()
     other.start()
