@@ -226,6 +226,8 @@ class OtherBox(threading.Thread):
 
     def run(self) -> None:
         name = b"\x0areturnfeed\x05local\x00"
+        # Where another question ends in `local` before it, a pointer there is all that follows (RFC 1035 §4.1.4).
+        asks = re.compile(rb"\x0areturnfeed(\x05local\x00|[\xc0-\xff].)", re.DOTALL)
         # An answer with authority, one record: this name, IN A with the cache flushed, 120 s, here.
         answer = bytes.fromhex("000084000000000100000000") + name + bytes.fromhex("00018001000000780004") + socket.inet_aton(HERE)
         while not self.gone.is_set():
@@ -233,7 +235,7 @@ class OtherBox(threading.Thread):
                 asked, asker = self.line.recvfrom(9000)
             except TimeoutError:
                 continue
-            if asker[0] == BOX and not asked[2] & 0x80 and name in asked:
+            if asker[0] == BOX and not asked[2] & 0x80 and asks.search(asked):
                 self.line.sendto(answer, ("224.0.0.251", 5353))
 
 

@@ -109,8 +109,7 @@ def test_a_reset_whose_power_is_cut_is_done_again(evening, card):
 
 @pytest.mark.needs("pins")
 def test_the_button_held_for_five_seconds_and_let_go_resets_the_box(evening):
-    was = evening.leave_traces()
-    box = evening.box
+    was, box = evening.leave_traces(), evening.box
     box.drive(RESET_BUTTON, False)
     box.shell.send("systemctl reboot --force")
     box.wait_for_restart()
@@ -123,8 +122,7 @@ def test_the_button_held_for_five_seconds_and_let_go_resets_the_box(evening):
 
 @pytest.mark.needs("pins")
 def test_the_button_held_too_shortly_resets_nothing(evening):
-    was = evening.leave_traces()
-    box = evening.box
+    was, box = evening.leave_traces(), evening.box
     box.drive(RESET_BUTTON, False)
     box.shell("systemctl start returnfeed-reset-button; sleep 2")
     box.drive(RESET_BUTTON, True)
@@ -135,8 +133,7 @@ def test_the_button_held_too_shortly_resets_nothing(evening):
 
 @pytest.mark.needs("pins")
 def test_a_pin_that_something_else_holds_low_resets_nothing(evening):
-    was = evening.leave_traces()
-    box = evening.box
+    was, box = evening.leave_traces(), evening.box
     box.drive(RESET_BUTTON, False)
     box.shell("systemctl start returnfeed-reset-button; sleep 40", 120)
     said = box.shell("journalctl -b --no-pager -q -u returnfeed-reset-button -o cat")[1]

@@ -168,14 +168,18 @@ class Examiner:
         self._journal(promised, place, found)
         return found
 
-    def examine_first_start(self, events: list[Event], left: list[Write], place: Path) -> Found:
-        """A card whose power went while the box started for the first time: it must start, as one box or another."""
+    def _examine_start(self, events: list[Event], left: list[Write], place: Path) -> tuple[bool, Found, dict[str, bytes]]:
+        """What holds of every card whose power went in a start: whether that was over, the faults so far, the files."""
         done = any(isinstance(event, Said) for event in events)
         found = Found()
         self.lay_out(left, place)
         self._only_where_it_may(left, found)
         self._file_systems(Promised(at_rest=done), place, found)
-        files = self.unpack(place)
+        return done, found, self.unpack(place)
+
+    def examine_first_start(self, events: list[Event], left: list[Write], place: Path) -> Found:
+        """A card whose power went while the box started for the first time: it must start, as one box or another."""
+        done, found, files = self._examine_start(events, left, place)
         if done:
             self._constant(files, found)
         identity = files.get("machine-id")
@@ -186,12 +190,7 @@ class Examiner:
 
     def examine_reset(self, events: list[Event], left: list[Write], place: Path) -> Found:
         """A card whose power went while the box forgot everything: it still will, or it has, and nothing between."""
-        done = any(isinstance(event, Said) for event in events)
-        found = Found()
-        self.lay_out(left, place)
-        self._only_where_it_may(left, found)
-        self._file_systems(Promised(at_rest=done), place, found)
-        files = self.unpack(place)
+        done, found, files = self._examine_start(events, left, place)
         asked, begun = "card/factory-reset" in files, "factory-reset" in files
         own = {name for name in self.constant if not name.startswith("card/")}
         if asked and not begun:

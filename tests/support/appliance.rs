@@ -39,6 +39,17 @@ pub fn command(program: impl AsRef<Path>) -> Command {
     }
 }
 
+/// Starts `command` with nothing on its input and output, and collects what it complains of.
+///
+/// # Errors
+/// There is no such program.
+pub fn spawn_logged(command: &mut Command) -> Result<(Child, Log)> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let log = Log::default();
+    log.follow(child.stderr.take().ok_or("no stderr")?);
+    Ok((child, log))
+}
+
 /// The lines a child process writes.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<String>>>);

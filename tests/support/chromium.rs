@@ -1,12 +1,12 @@
 //! A headless Chromium driven over the DevTools protocol, with a meter in each of its pages.
 
-use super::appliance::{Log, command};
+use super::appliance::{command, spawn_logged};
 use super::painter::{CELL, COLUMNS, LEFT, ROWS, TOP};
 use super::{Result, until, wall_micros};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -73,17 +73,9 @@ impl Chromium {
     /// There is none, or it does not come up.
     pub async fn launch() -> Result<Self> {
         let profile = tempfile::tempdir()?;
-        let mut child = command("/usr/bin/chromium")
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg("about:blank")
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let log = Log::default();
-        log.follow(child.stderr.take().ok_or("no stderr")?);
+        let mut chromium = command("/usr/bin/chromium");
+        chromium.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
+        let (child, log) = spawn_logged(chromium.env("HOME", profile.path()))?;
         let url = until("Chromium's DevTools", PATIENCE, || async {
             log.text().lines().find_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned))
         })

@@ -1,7 +1,7 @@
 //! Sources: Debian's ffmpeg as a publisher, and clips of its making sent by an SRT socket of ours
 //! that knows the instant at which each picture left.
 
-use super::appliance::{Log, command};
+use super::appliance::{Log, command, spawn_logged};
 use super::{Result, now};
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -82,15 +82,7 @@ impl Ffmpeg {
     /// # Errors
     /// There is no ffmpeg.
     pub fn publish(url: &str, picture: &Picture) -> Result<Self> {
-        let mut child = command("/usr/bin/ffmpeg")
-            .args(picture.arguments(None))
-            .arg(url)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let log = Log::default();
-        log.follow(child.stderr.take().ok_or("no stderr")?);
+        let (child, log) = spawn_logged(command("/usr/bin/ffmpeg").args(picture.arguments(None)).arg(url))?;
         Ok(Self { child, log })
     }
 
