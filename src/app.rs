@@ -32,6 +32,7 @@ mod convert;
 mod liveness;
 mod own;
 mod simulated;
+mod troubles;
 
 use callers::Callers;
 use liveness::Pulses;
@@ -77,6 +78,11 @@ pub async fn run(
         let proof = liveness::prove(supervisor.clone(), within, app.pulses.clone(), app.parts.stopping.clone());
         app.parts.tasks.spawn(proof);
     }
+    if environment.identity.is_some() {
+        let wifi = app.started_with.wifi.clone();
+        let troubles = troubles::watch(environment.clone(), wifi, app.problems.clone(), app.parts.stopping.clone());
+        app.parts.tasks.spawn(troubles);
+    }
     supervisor.serving();
     while app.until(&mut signals).await? == Signal::Reload {
         match reload() {
@@ -106,6 +112,7 @@ struct App {
     listening: Listening,
     parts: Parts,
     pulses: Pulses,
+    problems: Problems,
     about: watch::Sender<Arc<http::About>>,
     vmix: watch::Sender<tally::VmixConfig>,
     callers: Callers,
@@ -178,15 +185,25 @@ impl App {
             hub,
             sessions,
             tally: tally_reader,
-            problems,
+            problems: problems.clone(),
             reachable,
             about: about_reader,
             portal,
         };
         parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
 
-        let mut app =
-            Self { started_with: settings, identity, current, listening, parts, pulses, about, vmix, callers };
+        let mut app = Self {
+            started_with: settings,
+            identity,
+            current,
+            listening,
+            parts,
+            pulses,
+            problems,
+            about,
+            vmix,
+            callers,
+        };
         app.callers.apply(&app.started_with);
         tracing::info!("page on TCP port {page}, SRT in on UDP port {feed}, WebRTC out on UDP port {picture}");
         Ok(app)
