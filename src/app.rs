@@ -130,7 +130,8 @@ impl App {
     /// touched nothing. Without a `store` nothing is kept across restarts.
     async fn start(settings: Settings, store: Option<Store>, identity: Option<Identity>) -> Result<Self, Failure> {
         let clock = Clock::system();
-        let (problems, access) = (Problems::default(), Access::open());
+        let problems = Problems::default();
+        let access = Access::new(identity.as_ref().map(|identity| identity.setup_code.as_str()), clock.clone());
         let sound = convert::sound(&settings);
         let renditions = Renditions {
             picture: Arc::new(transcode::picture),

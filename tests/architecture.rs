@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. What everybody may use is in [`COMMON`].
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("access", &[]),
+    ("access", &["clock"]),
     ("app", &["cli", "http", "hub", "settings", "sheet", "simulator", "srt", "system", "tally", "transcode", "webrtc"]),
     ("cli", &["settings", "simulator"]),
     ("clock", &[]),

@@ -10,23 +10,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use axum::serve::ListenerExt;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::access::{self, Access, Action, Role};
+use crate::access::{Access, Role};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::problems::Problems;
 use crate::{sheet, tally, webrtc};
 
 mod address;
+mod admission;
 mod captive;
 mod language;
 mod page;
@@ -170,7 +171,8 @@ pub fn router(handles: Handles) -> Router {
         .with_state(handles)
 }
 
-/// Collects routes so that none can be added without the role it needs.
+/// Collects routes so that none can be added without the role it needs. One address may ask for different roles by
+/// method: it is added once for each.
 struct Routes {
     access: Access,
     router: Router<Handles>,
@@ -189,33 +191,8 @@ impl Routes {
     }
 
     fn guarded(&self, role: Role, methods: MethodRouter<Handles>) -> MethodRouter<Handles> {
-        methods.layer(middleware::from_fn_with_state((self.access.clone(), role), admit))
+        methods.layer(middleware::from_fn_with_state((self.access.clone(), role), admission::admit))
     }
-}
-
-async fn admit(
-    State((access, role)): State<(Access, Role)>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match admit_as(role, &access, peer, request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
-    }
-}
-
-fn admit_as(role: Role, access: &Access, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refused> {
-    let secret = bearer(headers);
-    let asked = access::Request { action: Action::Act(role), from: Some(peer.ip()), secret: secret.as_deref() };
-    access.admit(&asked).map_err(Refused::from)
-}
-
-/// The bearer token of a request (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// What every answer says to browsers, whatever it answers.

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::address::SessionId;
-use super::{Handles, Named, Refused, bearer};
+use super::admission::bearer;
+use super::{Handles, Named, Refused};
 use crate::hub::JoinRequest;
 
 const SDP: &str = "application/sdp";
