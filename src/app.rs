@@ -33,11 +33,13 @@ mod liveness;
 mod own;
 mod simulated;
 mod troubles;
+mod updates;
 
 use callers::Callers;
 use liveness::Pulses;
 pub use own::{keep_console, print_for_the_machine, print_identity, print_sheet};
 pub use simulated::{demo, simulate};
+pub use updates::install_update;
 
 /// How long open requests and goodbyes may take after the signal to stop.
 const DRAIN: Duration = Duration::from_millis(1500);

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use clap::Parser;
 use returnfeed::app::{self, Failure};
-use returnfeed::cli::{Cli, Command, ExitReason};
+use returnfeed::cli::{Cli, Command, ExitReason, InstallUpdate};
 use returnfeed::clock::Clock;
 use returnfeed::settings::{Environment, RESET_BUTTON_GPIO, Settings};
 use returnfeed::system::{logging, raise_open_files, reset_is_asked_for};
+use returnfeed::update::Failed as InstallFailed;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.command == Command::ResetButton {
         return watch_reset_button();
+    }
+    if let Command::InstallUpdate(install) = &cli.command {
+        return install_update(install);
     }
     let environment = Environment::read();
     let settings = match settings(&cli.command) {
@@ -69,13 +73,34 @@ fn watch_reset_button() -> ExitCode {
     }
 }
 
+/// Settings play no part: an update may mend what they cannot.
+fn install_update(install: &InstallUpdate) -> ExitCode {
+    match app::install_update(install) {
+        Ok(words) => {
+            println!("{words}");
+            ExitReason::Done.into()
+        }
+        Err(failed) => {
+            eprintln!("{failed}");
+            match failed {
+                InstallFailed::Refused(_) => ExitReason::UpdateRefused.into(),
+                _ => ExitReason::Failed.into(),
+            }
+        }
+    }
+}
+
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
     match command {
         Command::Run(run) | Command::Network(run) | Command::Sheet(run) | Command::Console(run) => {
             Settings::load_named_or_default(run.config.as_deref())
         }
         Command::Check(check) => Settings::load(&check.file),
-        Command::Demo(_) | Command::Simulate(_) | Command::Identity | Command::ResetButton => Ok(Settings::default()),
+        Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Identity
+        | Command::ResetButton
+        | Command::InstallUpdate(_) => Ok(Settings::default()),
     }
 }
 
