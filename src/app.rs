@@ -25,6 +25,7 @@ use crate::media::StreamName;
 use crate::problems::Problems;
 use crate::settings::{Environment, Identity, Settings, SettingsError};
 use crate::system::{Store, Supervisor, logging, reachable};
+use crate::update::Updates;
 use crate::{http, srt, tally, transcode, webrtc};
 
 mod callers;
@@ -39,7 +40,7 @@ use callers::Callers;
 use liveness::Pulses;
 pub use own::{keep_console, print_for_the_machine, print_identity, print_sheet};
 pub use simulated::{demo, simulate};
-pub use updates::install_update;
+pub use updates::{ask_health, install_update};
 
 /// How long open requests and goodbyes may take after the signal to stop.
 const DRAIN: Duration = Duration::from_millis(1500);
@@ -74,7 +75,8 @@ pub async fn run(
     let mut signals = Signals::listen()?;
     let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
     let identity = own::identity(environment);
-    let mut app = App::start(settings, Some(Store::new(&environment.state_directory)), identity).await?;
+    let (store, updates) = (Store::new(&environment.state_directory), updates::taken_here(environment));
+    let mut app = App::start(settings, Some(store), identity, updates).await?;
     let _names = own::announce(environment, app.identity.as_ref(), app.listening.http.port());
     if let Some(within) = environment.watchdog {
         let proof = liveness::prove(supervisor.clone(), within, app.pulses.clone(), app.parts.stopping.clone());
@@ -130,7 +132,12 @@ struct Listening {
 impl App {
     /// Binds everything, then starts everything: a box that cannot have one of its addresses has
     /// touched nothing. Without a `store` nothing is kept across restarts.
-    async fn start(settings: Settings, store: Option<Store>, identity: Option<Identity>) -> Result<Self, Failure> {
+    async fn start(
+        settings: Settings,
+        store: Option<Store>,
+        identity: Option<Identity>,
+        updates: Updates,
+    ) -> Result<Self, Failure> {
         let clock = Clock::system();
         let problems = Problems::default();
         let access = Access::new(identity.as_ref().map(|identity| identity.setup_code.as_str()), clock.clone());
@@ -188,7 +195,9 @@ impl App {
             hub,
             sessions,
             tally: tally_reader,
+            tally_pulse: pulses.tally.clone(),
             problems: problems.clone(),
+            updates,
             reachable,
             about: about_reader,
             portal,

@@ -58,6 +58,9 @@ pub enum Command {
     /// Show name, Wi-Fi and addresses with QR codes on this terminal, and keep them up to date.
     #[command(after_help = EXIT_CODES)]
     Console(Run),
+    /// Ask the page of the program that runs on this machine whether it does its work; succeeds when it does.
+    #[command(after_help = EXIT_CODES)]
+    Health(Run),
     /// Write an update to a slot of the card that nothing runs from, and read it back (for the SD-card image).
     #[command(after_help = EXIT_CODES)]
     InstallUpdate(InstallUpdate),

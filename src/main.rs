@@ -92,9 +92,11 @@ fn install_update(install: &InstallUpdate) -> ExitCode {
 
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
     match command {
-        Command::Run(run) | Command::Network(run) | Command::Sheet(run) | Command::Console(run) => {
-            Settings::load_named_or_default(run.config.as_deref())
-        }
+        Command::Run(run)
+        | Command::Network(run)
+        | Command::Sheet(run)
+        | Command::Console(run)
+        | Command::Health(run) => Settings::load_named_or_default(run.config.as_deref()),
         Command::Check(check) => Settings::load(&check.file),
         Command::Demo(_)
         | Command::Simulate(_)
@@ -112,6 +114,7 @@ fn say(command: &Command, settings: &Settings, environment: &Environment) -> Opt
             Some(Ok(()))
         }
         Command::Identity => Some(app::print_identity()),
+        Command::Health(_) => Some(app::ask_health(settings)),
         Command::Sheet(_) => Some(app::print_sheet(settings, environment)),
         Command::Console(_) => Some(app::keep_console(settings, environment)),
         _ => None,

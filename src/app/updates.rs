@@ -1,8 +1,34 @@
-//! Updates: what the command line asks for.
+//! Updates and health: what the command line asks for, and what the box takes over the network.
+
+use std::path::PathBuf;
 
 use crate::cli::InstallUpdate;
 use crate::clock::Clock;
-use crate::update::{self, Failed, Order, Running, Terms};
+use crate::settings::{Environment, Settings};
+use crate::system;
+use crate::update::{self, Failed, Key, Order, Running, Spool, Terms, Updates};
+
+/// Where the service that writes updates tells how far it is.
+const REPORT: &str = "/run/returnfeed-update/status.json";
+/// Where it is kept what became of the update that was tried last.
+const OUTCOME: &str = "/data/update/result";
+
+/// What this machine does about updates: nothing where it has no key to judge them by.
+pub(super) fn taken_here(environment: &Environment) -> Updates {
+    let key = environment.update_key.as_deref().and_then(|file| {
+        Key::load(file).inspect_err(|err| tracing::error!("{err}; this box takes no updates over the network")).ok()
+    });
+    let spool = key.map(|key| Spool::new(environment.state_directory.join("update"), key));
+    Updates { spool, report: PathBuf::from(REPORT), outcome: PathBuf::from(OUTCOME) }
+}
+
+/// Asks the program that runs on this machine with these settings whether it does its work.
+///
+/// # Errors
+/// When it does not.
+pub fn ask_health(settings: &Settings) -> anyhow::Result<()> {
+    Ok(system::ask_health(settings.http.listen)?)
+}
 
 /// Writes an update to a slot, and returns what to say about it. Blocks for as long as that takes.
 ///

@@ -14,7 +14,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use axum::serve::ListenerExt;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,16 +24,19 @@ use crate::access::{Access, Role};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::problems::Problems;
+use crate::update::Updates;
 use crate::{sheet, tally, webrtc};
 
 mod address;
 mod admission;
 mod captive;
+mod health;
 mod language;
 mod page;
 mod refusal;
 mod setup_sheet;
 mod status;
+mod updates;
 mod whep;
 mod wire;
 mod ws;
@@ -70,8 +73,12 @@ pub struct Handles {
     pub sessions: webrtc::Handle,
     /// The newest tally.
     pub tally: watch::Receiver<Arc<tally::Snapshot>>,
+    /// Whether the client that follows tally still does.
+    pub tally_pulse: tally::Pulse,
     /// What is wrong right now.
     pub problems: Problems,
+    /// Updates of this box.
+    pub updates: Updates,
     /// Where people reach what listens on an address, as it is when asked.
     pub reachable: fn(SocketAddr) -> Vec<SocketAddr>,
     /// What the box is and where it listens.
@@ -162,7 +169,10 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Director, "/api/v1/status", get(status::status))
         .add(Role::Director, "/setup-sheet", get(setup_sheet::page))
         .add(Role::Viewer, "/assets/setup-sheet.css", get(setup_sheet::style))
-        .add(Role::Viewer, "/healthz", get(|| async { "ok\n" }))
+        .add(Role::Viewer, "/api/v1/update", get(updates::progress))
+        .add(Role::Administrator, "/api/v1/update", put(updates::upload))
+        .add(Role::Administrator, "/api/v1/update/restart", post(updates::restart))
+        .add(Role::Viewer, "/healthz", get(health::health))
         .router
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))

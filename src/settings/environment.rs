@@ -23,6 +23,9 @@ pub struct Environment {
     /// `RETURNFEED_IDENTITY`: where the SD-card image keeps what makes this box one of a kind
     /// ([`super::Identity`]). Unset everywhere else: such a machine has its own name, and announces nothing.
     pub identity: Option<PathBuf>,
+    /// `RETURNFEED_UPDATE_KEY`: the public key (PEM) that updates of this machine are signed for. Unset everywhere but
+    /// in the SD-card image: such a machine takes no updates, because nothing on it would write them.
+    pub update_key: Option<PathBuf>,
 }
 
 impl Environment {
@@ -63,6 +66,7 @@ impl Environment {
             notify_socket: variable("NOTIFY_SOCKET").filter(|value| !value.is_empty()),
             watchdog: watchdog.map(Duration::from_micros),
             identity: path("RETURNFEED_IDENTITY"),
+            update_key: path("RETURNFEED_UPDATE_KEY"),
         }
     }
 }

@@ -10,6 +10,8 @@
 //! Nothing of the manifest is looked at before its signature was found right, nothing behind it is believed but by the
 //! checksums in it, and the same bytes get the same judgement in whatever pieces they come.
 
+use std::fmt;
+
 use aws_lc_rs::digest;
 use data_encoding::BASE64;
 
@@ -101,17 +103,34 @@ fn decimal(digits: &[u8]) -> Option<usize> {
 
 /// A bundle that is still coming. It is judged as early as can be: on its head when that is whole, on each part when
 /// that is.
+#[derive(Debug)]
 pub struct Arriving {
     key: Key,
     terms: Terms,
     got: Got,
 }
 
+#[derive(Debug)]
 enum Got {
     /// Not all of the head.
     Beginning(Vec<u8>),
     /// The head and some of what follows.
-    Payload { head: Head, taken: u64, sum: digest::Context },
+    Payload { head: Box<Head>, taken: u64, sum: Sum },
+}
+
+/// The checksum of the part that is coming.
+struct Sum(digest::Context);
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sum")
+    }
 }
 
 impl Arriving {
@@ -138,12 +157,13 @@ impl Arriving {
         let Some(head) = Head::read(beginning, &self.key)? else { return Ok(()) };
         self.terms.judge(&head.manifest)?;
         let follows = beginning.split_off(usize::try_from(head.payload_at).unwrap_or(usize::MAX).min(beginning.len()));
-        self.got = Got::Payload { head, taken: 0, sum: digest::Context::new(&digest::SHA256) };
+        self.got = Got::Payload { head: Box::new(head), taken: 0, sum: Sum::default() };
         self.push_payload(&follows)
     }
 
     fn push_payload(&mut self, mut bytes: &[u8]) -> Result<(), Refused> {
-        let Got::Payload { head: Head { manifest, .. }, taken, sum } = &mut self.got else { return Ok(()) };
+        let Got::Payload { head, taken, sum } = &mut self.got else { return Ok(()) };
+        let manifest = &head.manifest;
         while !bytes.is_empty() {
             let (number, within) = (*taken / CHUNK as u64, *taken % CHUNK as u64);
             let number = usize::try_from(number).unwrap_or(usize::MAX);
@@ -152,11 +172,11 @@ impl Arriving {
                 return Err(Refused::TrailingBytes);
             }
             let (now, later) = bytes.split_at_checked(left).unwrap_or((bytes, &[]));
-            sum.update(now);
+            sum.0.update(now);
             *taken += now.len() as u64;
             bytes = later;
             if now.len() == left {
-                let whole = std::mem::replace(sum, digest::Context::new(&digest::SHA256)).finish();
+                let whole = std::mem::take(sum).0.finish();
                 manifest.check(number, whole.as_ref())?;
             }
         }
@@ -167,11 +187,11 @@ impl Arriving {
     ///
     /// # Errors
     /// When something is missing.
-    pub fn finish(self) -> Result<Manifest, Refused> {
-        match self.got {
+    pub fn finish(&self) -> Result<Manifest, Refused> {
+        match &self.got {
             Got::Payload { head, taken, .. } => {
                 head.check_len(head.payload_at + taken)?;
-                Ok(head.manifest)
+                Ok(head.manifest.clone())
             }
             Got::Beginning(bytes) => {
                 let began = bytes.get(..THIS_KIND.len()).is_some_and(|kind| kind == THIS_KIND);

@@ -221,7 +221,7 @@ impl Target for File {
 }
 
 /// Leaves the memory of the page cache to those who need it (posix_fadvise(2)).
-fn forget(file: &File, at: u64, len: usize) {
+pub(super) fn forget(file: &File, at: u64, len: usize) {
     let (at, len) = (i64::try_from(at).unwrap_or(i64::MAX), i64::try_from(len).unwrap_or(i64::MAX));
     // Where that is not possible, the pages stay; nothing else follows.
     let _ = posix_fadvise(file, at, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED);

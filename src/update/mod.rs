@@ -18,6 +18,7 @@ pub mod making;
 mod manifest;
 mod refused;
 mod report;
+mod spool;
 
 pub use bundle::{Arriving, Head, LARGEST_BUNDLE};
 pub use install::{DEFAULT_RATE, Failed, Order, Slot, install};
@@ -26,6 +27,7 @@ pub use key_file::NoKey;
 pub use manifest::{CHUNK, Manifest, Running, Terms};
 pub use refused::Refused;
 pub use report::{Report, State, Step};
+pub use spool::{NotTaken, Outcome, Spool, Updates, Upload, Uploading, Wishes};
 
 /// The number of the format of what the box keeps on its data partition. It grows when a program can no longer read
 /// what a newer one has left there; an update with a smaller one is refused.

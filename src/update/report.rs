@@ -1,7 +1,7 @@
 //! How far the writing of an update has come: a small JSON file that is always whole, for the API and for scripts.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -72,9 +72,13 @@ impl Report {
 
     /// Reads one; `None` when there is none.
     pub fn read(path: &Path) -> Option<Self> {
-        use std::io::Read;
-        let mut json = Vec::new();
-        fs::File::open(path).ok()?.take(LARGEST).read_to_end(&mut json).ok()?;
-        serde_json::from_slice(&json).ok()
+        serde_json::from_slice(&read_small(path)?).ok()
     }
+}
+
+/// What is in a file that has no reason to be large.
+pub(super) fn read_small(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
