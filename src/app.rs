@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::{http, srt, tally, transcode, webrtc};
 
 mod callers;
 mod convert;
+mod lamps;
 mod liveness;
 mod own;
 mod simulated;
@@ -37,6 +39,7 @@ mod troubles;
 mod updates;
 
 use callers::Callers;
+pub use lamps::drive as drive_lamps;
 use liveness::Pulses;
 pub use own::{keep_console, print_for_the_machine, print_identity, print_sheet};
 pub use simulated::{demo, simulate};
@@ -74,9 +77,13 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
-    let identity = own::identity(environment);
-    let (store, updates) = (Store::new(&environment.state_directory), updates::taken_here(environment));
-    let mut app = App::start(settings, Some(store), identity, updates).await?;
+    let machine = Machine {
+        store: Some(Store::new(&environment.state_directory)),
+        identity: own::identity(environment),
+        updates: updates::taken_here(environment),
+        lamps: environment.lamps.clone(),
+    };
+    let mut app = App::start(settings, machine).await?;
     let _names = own::announce(environment, app.identity.as_ref(), app.listening.http.port());
     if let Some(within) = environment.watchdog {
         let proof = liveness::prove(supervisor.clone(), within, app.pulses.clone(), app.parts.stopping.clone());
@@ -122,6 +129,19 @@ struct App {
     callers: Callers,
 }
 
+/// What the program finds of the machine it runs on.
+#[derive(Default)]
+struct Machine {
+    /// Where something is kept across restarts, if anywhere.
+    store: Option<Store>,
+    /// What makes the box one of a kind, where it is one.
+    identity: Option<Identity>,
+    /// How updates are taken here.
+    updates: Updates,
+    /// Where the lamp process listens.
+    lamps: PathBuf,
+}
+
 /// What the box listens on, ports of 0 resolved.
 #[derive(Clone, Copy, Debug)]
 struct Listening {
@@ -131,13 +151,9 @@ struct Listening {
 
 impl App {
     /// Binds everything, then starts everything: a box that cannot have one of its addresses has
-    /// touched nothing. Without a `store` nothing is kept across restarts.
-    async fn start(
-        settings: Settings,
-        store: Option<Store>,
-        identity: Option<Identity>,
-        updates: Updates,
-    ) -> Result<Self, Failure> {
+    /// touched nothing.
+    async fn start(settings: Settings, machine: Machine) -> Result<Self, Failure> {
+        let Machine { store, identity, updates, lamps } = machine;
         let clock = Clock::system();
         let problems = Problems::default();
         let access = Access::new(identity.as_ref().map(|identity| identity.setup_code.as_str()), clock.clone());
@@ -161,7 +177,7 @@ impl App {
             http: pages.local_addr().context("asking for the page's own address")?,
             srt: sources.local_addr().context("asking for the SRT port's own address")?,
         };
-        let (page, feed, picture) = (listening.http.port(), listening.srt.port(), media.local_addr().port());
+        let (page, feed_port, picture) = (listening.http.port(), listening.srt.port(), media.local_addr().port());
 
         let parts = Parts::new();
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
@@ -185,6 +201,16 @@ impl App {
             publish: tally_writer,
             seed: seed()?,
         });
+        let commands = lamps::commands(&settings);
+        let feed = lamps::Feed::new(lamps::FeedParts {
+            settings: &settings,
+            socket: lamps,
+            tally: tally_reader.clone(),
+            commands,
+            problems: problems.clone(),
+            clock: clock.clone(),
+        });
+        parts.start("what tells the lamps", feed.run(stopping.clone()).map(Ok));
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         parts.start("the vMix client", client.run().map(Ok));
         let portal = convert::portal(&settings, identity.as_ref(), &clock);
@@ -217,7 +243,7 @@ impl App {
             callers,
         };
         app.callers.apply(&app.started_with);
-        tracing::info!("page on TCP port {page}, SRT in on UDP port {feed}, WebRTC out on UDP port {picture}");
+        tracing::info!("page on TCP port {page}, SRT in on UDP port {feed_port}, WebRTC out on UDP port {picture}");
         Ok(app)
     }
 

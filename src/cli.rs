@@ -43,6 +43,10 @@ pub enum Command {
     /// Be a vMix: send a test picture to a box and answer its tally questions.
     #[command(after_help = EXIT_CODES)]
     Simulate(Simulate),
+    /// Drive the lamps: takes what `returnfeed run` says and lights pins and LEDs; a process of its own, so that no lamp
+    /// stays red when that one is gone.
+    #[command(after_help = EXIT_CODES)]
+    Lamps(Run),
     /// Print what the settings mean for the machine itself: ports, its address, its Wi-Fi (for the SD-card image).
     #[command(after_help = EXIT_CODES)]
     Network(Run),

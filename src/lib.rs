@@ -13,6 +13,7 @@ pub mod clock;
 pub mod codec;
 pub mod http;
 pub mod hub;
+pub mod lamps;
 pub mod media;
 pub mod mpegts;
 pub mod problems;

@@ -93,6 +93,7 @@ fn install_update(install: &InstallUpdate) -> ExitCode {
 fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
     match command {
         Command::Run(run)
+        | Command::Lamps(run)
         | Command::Network(run)
         | Command::Sheet(run)
         | Command::Console(run)
@@ -106,7 +107,7 @@ fn settings(command: &Command) -> Result<Settings, returnfeed::settings::Setting
     }
 }
 
-/// What only says something, if `command` is that; nothing is started.
+/// What needs no runtime, if `command` is that: what only says something, and the lamps.
 fn say(command: &Command, settings: &Settings, environment: &Environment) -> Option<anyhow::Result<()>> {
     match command {
         Command::Network(_) => {
@@ -117,6 +118,7 @@ fn say(command: &Command, settings: &Settings, environment: &Environment) -> Opt
         Command::Health(_) => Some(app::ask_health(settings)),
         Command::Sheet(_) => Some(app::print_sheet(settings, environment)),
         Command::Console(_) => Some(app::keep_console(settings, environment)),
+        Command::Lamps(_) => Some(app::drive_lamps(settings, environment)),
         _ => None,
     }
 }

@@ -26,6 +26,11 @@ pub struct Environment {
     /// `RETURNFEED_UPDATE_KEY`: the public key (PEM) that updates of this machine are signed for. Unset everywhere but
     /// in the SD-card image: such a machine takes no updates, because nothing on it would write them.
     pub update_key: Option<PathBuf>,
+    /// `RETURNFEED_LAMPS`: the Unix socket on which the lamp process is told what to show, else
+    /// `/run/returnfeed-lamps/socket`.
+    pub lamps: PathBuf,
+    /// `RETURNFEED_LAMPS_RECORD`: the lamp process drives nothing, and writes into this file what would be seen.
+    pub lamps_record: Option<PathBuf>,
 }
 
 impl Environment {
@@ -67,6 +72,8 @@ impl Environment {
             watchdog: watchdog.map(Duration::from_micros),
             identity: path("RETURNFEED_IDENTITY"),
             update_key: path("RETURNFEED_UPDATE_KEY"),
+            lamps: path("RETURNFEED_LAMPS").unwrap_or_else(|| "/run/returnfeed-lamps/socket".into()),
+            lamps_record: path("RETURNFEED_LAMPS_RECORD"),
         }
     }
 }

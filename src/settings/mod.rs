@@ -13,6 +13,7 @@ mod environment;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+mod lamps;
 mod machine;
 mod mistake;
 mod network;
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub use bind::describe_bind_error;
 pub use environment::Environment;
 pub use identity::{Identity, IdentityError};
+pub use lamps::{ActiveLevel, ColourOrder, LAMP_PAIRS, Lamp, LampFollows, Leds, ShowPart, Strip};
 pub use mistake::{Mistake, SettingsError};
 pub use network::{Ipv4Network, Network};
 pub use values::{
@@ -75,6 +77,10 @@ pub struct Settings {
     pub streams: Vec<Stream>,
     /// `[[camera]]`, in the file's order; names are unique.
     pub cameras: Vec<Camera>,
+    /// `[[lamp]]`, in the file's order; names are unique, and no pin and no LED belongs to two.
+    pub lamps: Vec<Lamp>,
+    /// `[strip]`: what the lamps' LEDs are on.
+    pub strip: Option<Strip>,
     places: Places,
 }
 
@@ -285,6 +291,8 @@ impl Settings {
             ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
             ("network", self.network != new.network),
             ("wifi", self.wifi != new.wifi),
+            ("lamp", self.lamps != new.lamps),
+            ("strip", self.strip != new.strip),
         ];
         let listens = self.listens().into_iter().zip(new.listens());
         let listens = listens.map(|((key, before), (_, after))| (key, before != after));

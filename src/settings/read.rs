@@ -16,6 +16,7 @@ use super::{LARGEST_FILE, Mistake, Settings, SettingsError};
 use kinds::{listen_address, wrong_type};
 
 mod kinds;
+mod lamps;
 mod sections;
 mod wifi;
 
@@ -119,7 +120,7 @@ impl Reader<'_> {
 
     fn document(&mut self, document: &DeTable<'_>) {
         let mut listens: Vec<(&'static str, Span)> = Vec::new();
-        let mut address = None;
+        let (mut address, mut strip, mut lamps) = (None, None, Vec::new());
         for (key, value) in document {
             let section = schema::SECTIONS.into_iter().find(|section| section.name == key.get_ref().as_ref());
             let Some(section) = section else {
@@ -137,12 +138,15 @@ impl Reader<'_> {
                     "vmix" => self.vmix(&table),
                     "log" => self.log(&table),
                     "stream" => self.stream(&table),
+                    "lamp" => self.lamp(&table, &mut lamps),
+                    "strip" => self.strip(&table, &mut strip),
                     _ => self.camera(&table),
                 }
             }
         }
         self.listens(&listens);
         self.networks(address.as_ref());
+        self.lamps(&lamps, strip.as_ref());
     }
 
     fn unknown_section(&mut self, key: &str, span: &Span, value: &Spanned<DeValue<'_>>) {

@@ -39,9 +39,16 @@ pub(super) const STREAM: Section = Section { name: "stream", repeats: true, keys
 pub(super) const CAMERA: Section =
     Section { name: "camera", repeats: true, keys: &["name", "inputs", "mixes", "overlays"] };
 
+pub(super) const LAMP: Section = Section {
+    name: "lamp",
+    repeats: true,
+    keys: &["name", "camera", "input", "any_of", "show", "program_pin", "preview_pin", "active", "brightness", "leds"],
+};
+pub(super) const STRIP: Section = Section { name: "strip", repeats: false, keys: &["leds", "order", "device"] };
+
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 10] =
-    [&HTTP, &SRT, &WEBRTC, &SOUND, &NETWORK, &WIFI, &VMIX, &LOG, &STREAM, &CAMERA];
+pub(super) const SECTIONS: [&Section; 12] =
+    [&HTTP, &SRT, &WEBRTC, &SOUND, &NETWORK, &WIFI, &VMIX, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP];
 
 /// The candidate a person most likely meant, if one is near enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

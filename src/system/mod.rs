@@ -23,7 +23,7 @@ pub use health::{Unwell, ask_health};
 pub use limits::raise_open_files;
 pub use machine::{Radio, keeps_nothing, radio};
 pub use names::Names;
-pub use pins::header_chip;
+pub use pins::{has_header, header_chip, lamp_chip};
 pub use reachable::reachable;
 pub use reset_button::{CannotRead, reset_is_asked_for};
 pub use store::Store;

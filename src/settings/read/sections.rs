@@ -173,7 +173,7 @@ impl Reader<'_> {
 
     pub(super) fn camera(&mut self, table: &Table<'_>) {
         let name = self.value(table, "name", camera_name);
-        let inputs = self.list(table, "inputs", "[1, \"CAM 1\"]", input);
+        let inputs = self.list(table, "inputs", "[1, \"CAM 1\"]", |value| input("inputs", value, "[1, \"CAM 1\"]"));
         let mixes = self.list(table, "mixes", "[1]", |value| small("mixes", value, 16));
         let overlays = self.list(table, "overlays", "[1, 2]", |value| small("overlays", value, 8));
         for (key, example) in [("name", "name = \"Camera 1\""), ("inputs", "inputs = [1]")] {
