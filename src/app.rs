@@ -173,6 +173,9 @@ impl App {
         let sources = sources.map_err(|e| cannot_bind(&settings, "srt.listen", e))?;
         let media = webrtc::Server::bind(convert::webrtc(&settings), clock.clone());
         let (sessions, media) = media.map_err(|e| cannot_bind(&settings, "webrtc.listen", e))?;
+        let relay =
+            settings.relay.listen.map(|address| bind_tcp(address).map_err(|e| refused(&settings, "relay.listen", &e)));
+        let relay = relay.transpose()?;
         let listening = Listening {
             http: pages.local_addr().context("asking for the page's own address")?,
             srt: sources.local_addr().context("asking for the SRT port's own address")?,
@@ -212,6 +215,10 @@ impl App {
         });
         parts.start("what tells the lamps", feed.run(stopping.clone()).map(Ok));
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
+        if let Some(lights) = relay {
+            let relay = tally::Relay::new(lights, client.words(), clock.clone());
+            parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
+        }
         parts.start("the vMix client", client.run().map(Ok));
         let portal = convert::portal(&settings, identity.as_ref(), &clock);
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
@@ -383,6 +390,7 @@ fn refused(settings: &Settings, key: &'static str, error: &io::Error) -> Failure
     let address = match key {
         "http.listen" => settings.http.listen,
         "srt.listen" => settings.srt.listen,
+        "relay.listen" => settings.relay.listen.unwrap_or(settings.http.listen),
         _ => settings.webrtc.listen,
     };
     Failure::CannotBind(settings.describe_bind_error(key, address, error))

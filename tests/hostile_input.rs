@@ -18,6 +18,7 @@ const TARGETS: &[Target] = &[
     ("h265", codec::fuzzing::h265),
     ("mpegts", mpegts::fuzzing::ts),
     ("pes", mpegts::fuzzing::pes),
+    ("relay_requests", tally::fuzzing::relay_requests),
     ("rtcp", webrtc::fuzzing::rtcp),
     ("sdp", webrtc::fuzzing::sdp),
     ("sdpfrag", webrtc::fuzzing::sdp_fragment),

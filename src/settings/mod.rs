@@ -71,6 +71,8 @@ pub struct Settings {
     pub wifi: Wifi,
     /// `[vmix]`: where tally comes from.
     pub vmix: Vmix,
+    /// `[relay]`: where lights that speak vMix's protocol get tally from.
+    pub relay: Relay,
     /// `[log]`: what is logged.
     pub log: Log,
     /// `[[stream]]`, in the file's order; names are unique.
@@ -137,6 +139,14 @@ pub struct Vmix {
     pub tcp_port: u16,
     /// vMix's Web Controller, for input names when the TCP API gives none.
     pub http_port: u16,
+}
+
+/// `[relay]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relay {
+    /// TCP address on which the box is a vMix for tally lights; `None`: it is none. `[::]` means every IPv6 and every
+    /// IPv4 address.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[log]`.
@@ -293,6 +303,7 @@ impl Settings {
             ("wifi", self.wifi != new.wifi),
             ("lamp", self.lamps != new.lamps),
             ("strip", self.strip != new.strip),
+            (schema::RELAY_LISTEN, self.relay.listen != new.relay.listen),
         ];
         let listens = self.listens().into_iter().zip(new.listens());
         let listens = listens.map(|((key, before), (_, after))| (key, before != after));
@@ -300,7 +311,7 @@ impl Settings {
     }
 
     /// Why an address of these settings could not be bound, with file and line when the file sets it.
-    /// `key` is `http.listen`, `srt.listen` or `webrtc.listen`.
+    /// `key` is `http.listen`, `srt.listen`, `webrtc.listen` or `relay.listen`.
     pub fn describe_bind_error(&self, key: &str, addr: SocketAddr, error: &std::io::Error) -> String {
         let text = describe_bind_error(key, addr, error);
         match self.places.lines.get(key) {

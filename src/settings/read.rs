@@ -136,6 +136,7 @@ impl Reader<'_> {
                     "network" => self.network(&table, &mut address),
                     "wifi" => self.wifi(&table),
                     "vmix" => self.vmix(&table),
+                    "relay" => self.relay(&table, &mut listens),
                     "log" => self.log(&table),
                     "stream" => self.stream(&table),
                     "lamp" => self.lamp(&table, &mut lamps),
@@ -272,27 +273,40 @@ impl Reader<'_> {
         default: SocketAddr,
         listens: &mut Vec<(&'static str, Span)>,
     ) -> SocketAddr {
-        let example = format!("\"{default}\"");
-        let Some(found) = self.value(table, "listen", |value| listen_address(value, &example)) else {
-            return default;
-        };
+        self.listen_if_given(table, key, &format!("\"{default}\""), listens).unwrap_or(default)
+    }
+
+    fn listen_if_given(
+        &mut self,
+        table: &Table<'_>,
+        key: &'static str,
+        example: &str,
+        listens: &mut Vec<(&'static str, Span)>,
+    ) -> Option<SocketAddr> {
+        let found = self.value(table, "listen", |value| listen_address(value, example))?;
         self.settings.places.file = self.text.file().to_owned();
         self.settings.places.lines.insert(key, self.text.line(found.span.start));
         listens.push((key, found.span));
-        found.value
+        Some(found.value)
     }
 
-    /// SRT and WebRTC both listen on UDP: they need ports of their own.
+    /// SRT and WebRTC both listen on UDP, the page and the relay on TCP: they need ports of their own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
-        let (srt, webrtc) = (self.settings.srt.listen, self.settings.webrtc.listen);
-        if srt.port() == 0 || srt.port() != webrtc.port() || !overlap(srt.ip(), webrtc.ip()) {
-            return;
+        let Settings { http, srt, webrtc, relay, .. } = &self.settings;
+        let udp = ("UDP", [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)]);
+        let relay =
+            relay.listen.map(|relay| ("TCP", [(schema::HTTP_LISTEN, http.listen), (schema::RELAY_LISTEN, relay)]));
+        for (protocol, [one, other]) in relay.into_iter().chain([udp]) {
+            let (port, alike) = (one.1.port(), one.1.port() == other.1.port());
+            if port == 0 || !alike || !overlap(one.1.ip(), other.1.ip()) {
+                continue;
+            }
+            let either = given.iter().filter(|(key, _)| [one.0, other.0].contains(key));
+            let Some((key, span)) = either.max_by_key(|(_, span)| span.start) else { continue };
+            let section = if *key == one.0 { other.0 } else { one.0 }.trim_end_matches(".listen");
+            let what = format!("{protocol} port {port} is already taken by [{section}] listen");
+            self.fault(span, Fault::new(what, "choose another port"));
         }
-        let udp = given.iter().filter(|(key, _)| *key != schema::HTTP_LISTEN);
-        let Some((key, span)) = udp.max_by_key(|(_, span)| span.start) else { return };
-        let other = if *key == schema::SRT_LISTEN { "[webrtc] listen" } else { "[srt] listen" };
-        let what = format!("UDP port {} is already taken by {other}", srt.port());
-        self.fault(span, Fault::new(what, "choose another port"));
     }
 }
 

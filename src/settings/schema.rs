@@ -7,6 +7,9 @@ pub(super) const SRT_LISTEN: &str = "srt.listen";
 /// `[webrtc] listen`.
 pub(super) const WEBRTC_LISTEN: &str = "webrtc.listen";
 
+/// `[relay] listen`.
+pub(super) const RELAY_LISTEN: &str = "relay.listen";
+
 /// One section of the file.
 pub(super) struct Section {
     pub(super) name: &'static str,
@@ -34,6 +37,7 @@ pub(super) const NETWORK: Section = Section { name: "network", repeats: false, k
 pub(super) const WIFI: Section =
     Section { name: "wifi", repeats: false, keys: &["mode", "country", "channel", "name", "passphrase", "security"] };
 pub(super) const VMIX: Section = Section { name: "vmix", repeats: false, keys: &["host", "tcp_port", "http_port"] };
+pub(super) const RELAY: Section = Section { name: "relay", repeats: false, keys: &["listen"] };
 pub(super) const LOG: Section = Section { name: "log", repeats: false, keys: &["level"] };
 pub(super) const STREAM: Section = Section { name: "stream", repeats: true, keys: &["name", "source", "passphrase"] };
 pub(super) const CAMERA: Section =
@@ -47,8 +51,8 @@ pub(super) const LAMP: Section = Section {
 pub(super) const STRIP: Section = Section { name: "strip", repeats: false, keys: &["leds", "order", "device"] };
 
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 12] =
-    [&HTTP, &SRT, &WEBRTC, &SOUND, &NETWORK, &WIFI, &VMIX, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP];
+pub(super) const SECTIONS: [&Section; 13] =
+    [&HTTP, &SRT, &WEBRTC, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP];
 
 /// The candidate a person most likely meant, if one is near enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

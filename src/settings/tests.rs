@@ -74,6 +74,7 @@ fn the_example_shows_every_key_with_its_default() {
     settings.network = Network::default();
     assert!(settings.wifi.name.is_some() && settings.wifi.passphrase.is_some());
     settings.wifi = Wifi::default();
+    assert!(settings.relay.listen.take().is_some());
     assert_eq!(settings, Settings::default());
 }
 
@@ -176,7 +177,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [wifi], [vmix], [log], [[stream]], [[camera]]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]]",
             ],
         ),
         (
@@ -456,6 +457,21 @@ fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
     let of_media = ["webrtc.threads", "webrtc.pace_mbps", "webrtc.join_mbps", "sound.bitrate_kbps", "sound.lip_sync"];
     assert_eq!(before.needs_restart(&after), of_media);
     assert!(before.needs_restart(&before).is_empty());
+}
+
+#[test]
+fn the_relay_is_off_until_it_has_an_address_of_its_own() {
+    assert_eq!(Settings::default().relay.listen, None);
+    assert_eq!(parse("[relay]").relay.listen, None);
+    let on = parse("[relay]\nlisten = '[::]:8099'");
+    assert_eq!(on.relay.listen, "[::]:8099".parse().ok());
+    assert_eq!(Settings::default().needs_restart(&on), ["relay.listen"]);
+    let taken = mistakes("[relay]\nlisten = '0.0.0.0:8889'");
+    assert_eq!(taken, ["2:10: TCP port 8889 is already taken by [http] listen; choose another port"]);
+    let taken = mistakes("[relay]\nlisten = '[::]:8099'\n[http]\nlisten = '[::]:8099'");
+    assert_eq!(taken, ["4:10: TCP port 8099 is already taken by [relay] listen; choose another port"]);
+    assert!(mistakes("[relay]\nlisten = 8099")[0].contains("`listen = \"[::]:8099\"`"));
+    parse("[relay]\nlisten = '[::]:8890'");
 }
 
 #[test]

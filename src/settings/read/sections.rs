@@ -111,6 +111,10 @@ impl Reader<'_> {
         }
     }
 
+    pub(super) fn relay(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
+        self.settings.relay.listen = self.listen_if_given(table, schema::RELAY_LISTEN, "\"[::]:8099\"", listens);
+    }
+
     pub(super) fn log(&mut self, table: &Table<'_>) {
         let level = self.value(table, "level", |value| one_of("level", value, LogLevel::WORDS, "info"));
         if let Some(level) = level {
