@@ -14,6 +14,7 @@ mod fanout;
 mod glass;
 mod join;
 mod plot;
+mod relay;
 mod report;
 mod sound;
 mod studio;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use support::Result;
 use support::chromium::Chromium;
 
-const PARTS: [&str; 8] = ["glass", "delay", "join", "crowd", "loss", "sound", "fanout", "tally"];
+const PARTS: [&str; 9] = ["glass", "delay", "join", "crowd", "loss", "sound", "fanout", "tally", "relay"];
 /// Half an hour: only when named.
 const SOAK: &str = "soak";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -56,6 +57,7 @@ fn main() -> Result<()> {
                 "sound" => sound::measure(&mut report, MINUTE).await?,
                 "fanout" => fanout::measure(&mut report).await?,
                 "tally" => fanout::measure_tally(&mut report).await?,
+                "relay" => relay::measure(&mut report).await?,
                 _ => fanout::soak(&mut report, 30).await?,
             }
             // After each: a part that fails must not cost those before it.
