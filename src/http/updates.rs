@@ -213,7 +213,7 @@ async fn in_the_background<T: Send + 'static>(
 ) -> Result<T, Refused> {
     match spawn_blocking(work).await {
         Ok(done) => done.map_err(Refused::from),
-        Err(error) => Err(NotTaken::Kept(io::Error::other(error)).into()),
+        Err(error) => Err(NotTaken::from(io::Error::other(error)).into()),
     }
 }
 
@@ -226,7 +226,7 @@ pub(super) async fn restart(
     let waits = in_the_background(move || {
         let waits = updates.report().is_some_and(|report| report.state == Stage::Written);
         if waits {
-            spool.ask_for_restart().map_err(NotTaken::Kept)?;
+            spool.ask_for_restart()?;
         }
         Ok(waits)
     });
@@ -254,10 +254,7 @@ impl From<NotTaken> for Refused {
             NotTaken::Refused(refused) => (status_of(&refused), refused.code()),
             NotTaken::Busy => (StatusCode::CONFLICT, "busy"),
             NotTaken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            NotTaken::NoRoom { .. } => (StatusCode::INSUFFICIENT_STORAGE, "no_room"),
-            NotTaken::Kept(error) if error.kind() == io::ErrorKind::StorageFull => {
-                (StatusCode::INSUFFICIENT_STORAGE, "no_room")
-            }
+            NotTaken::NoRoom { .. } | NotTaken::Full => (StatusCode::INSUFFICIENT_STORAGE, "no_room"),
             NotTaken::Kept(_) => (StatusCode::INTERNAL_SERVER_ERROR, "not_kept"),
         };
         Self::new(status, code, detail)

@@ -14,7 +14,7 @@ const LONGEST_ANSWER: u64 = 16 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum Unwell {
     /// It does not answer.
-    #[error("the page at {at} does not answer: {source}")]
+    #[error("the page at {at} does not answer")]
     Silent {
         /// Where it was asked.
         at: SocketAddr,
@@ -39,7 +39,7 @@ pub fn ask_health(listen: SocketAddr) -> Result<(), Unwell> {
     // What listens on every address listens on this one.
     let here = if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
     let at = SocketAddr::new(here, listen.port());
-    let answer = ask(at).map_err(|source| Unwell::Silent { at, source })?;
+    let answer = ask(at).map_err(|source| Unwell::Silent { at, source: in_words(source) })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     // RFC 9112 §4: the version, the number, words.
@@ -49,6 +49,17 @@ pub fn ask_health(listen: SocketAddr) -> Result<(), Unwell> {
             let said = format!("{status} {body}");
             Err(Unwell::Says { at, said: said.chars().filter(|c| !c.is_control()).take(500).collect() })
         }
+    }
+}
+
+/// What runs out is called by a name that nobody knows (socket(7)).
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let words = format!("nothing came within {} s", PATIENCE.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, words)
+        }
+        _ => error,
     }
 }
 

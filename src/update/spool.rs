@@ -71,9 +71,21 @@ pub enum NotTaken {
         /// What there is, in bytes.
         free: u64,
     },
+    /// There was room when it began.
+    #[error("the box has no room left for this update: the card is full")]
+    Full,
     /// The card cannot be written.
     #[error("the update cannot be kept: {0}")]
     Kept(io::Error),
+}
+
+impl From<io::Error> for NotTaken {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Kept(error),
+        }
+    }
 }
 
 /// The waiting place. Cheap to clone; every clone is the same.
@@ -124,8 +136,8 @@ impl Spool {
         if coming.is_some() || self.is_waiting() {
             return Err(NotTaken::Busy);
         }
-        fs::create_dir_all(&self.dir).map_err(NotTaken::Kept)?;
-        let file = File::create(self.dir.join(PARTIAL)).map_err(NotTaken::Kept)?;
+        fs::create_dir_all(&self.dir)?;
+        let file = File::create(self.dir.join(PARTIAL))?;
         *coming = Some(Uploading::default());
         let terms = Terms { running: Running::this(), allow_downgrade: wishes.allow_downgrade, room: None };
         let arriving = Arriving::new(self.key.clone(), terms);
@@ -164,7 +176,7 @@ impl Upload {
         if !knew_head {
             self.look_at_head()?;
         }
-        self.file.write_all(bytes).map_err(NotTaken::Kept)?;
+        self.file.write_all(bytes)?;
         if self.received - self.synced >= SYNC_EVERY {
             self.sync()?;
         }
@@ -181,7 +193,7 @@ impl Upload {
         if let Some(announced) = self.announced {
             head.check_len(announced)?;
         }
-        let system = fstatvfs(&self.file).map_err(|errno| NotTaken::Kept(errno.into()))?;
+        let system = fstatvfs(&self.file).map_err(io::Error::from)?;
         let free = system.blocks_available().saturating_mul(system.fragment_size());
         if free < needed.saturating_add(LEFT_FREE) {
             return Err(NotTaken::NoRoom { needed, free: free.saturating_sub(LEFT_FREE) });
@@ -192,7 +204,7 @@ impl Upload {
     }
 
     fn sync(&mut self) -> Result<(), NotTaken> {
-        self.file.sync_data().map_err(NotTaken::Kept)?;
+        self.file.sync_data()?;
         forget(&self.file, self.synced, usize::try_from(self.received - self.synced).unwrap_or(usize::MAX));
         self.synced = self.received;
         Ok(())
@@ -205,7 +217,7 @@ impl Upload {
     pub fn finish(mut self) -> Result<Manifest, NotTaken> {
         let manifest = self.arriving.finish()?;
         self.sync()?;
-        self.keep().map_err(NotTaken::Kept)?;
+        self.keep()?;
         Ok(manifest)
     }
 
