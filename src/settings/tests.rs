@@ -567,6 +567,16 @@ fn the_environment_says_who_watches_the_program() {
 }
 
 #[test]
+fn the_environment_says_where_the_key_of_the_updates_is() {
+    let read = |value: &'static str| {
+        let variable = move |asked: &str| (asked == "RETURNFEED_UPDATE_KEY").then(|| value.into());
+        Environment::from_variables(variable, None).update_key
+    };
+    assert_eq!(read("/usr/share/returnfeed/update-key.pem"), Some("/usr/share/returnfeed/update-key.pem".into()));
+    assert_eq!((read(""), read("key.pem")), (None, None));
+}
+
+#[test]
 fn a_file_of_nothing_but_mistakes_is_refused_quickly() {
     for text in [
         format!("camera = [{}]", "{},".repeat(80_000)),
