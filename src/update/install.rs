@@ -126,7 +126,7 @@ pub fn install(order: &Order<'_>, clock: &Clock) -> Result<Manifest, Failed> {
 
 fn open_and_write(order: &Order<'_>, telling: &mut Telling<'_>, clock: &Clock) -> Result<Manifest, Failed> {
     let key = Key::load(order.key)?;
-    let bundle = File::open(order.bundle).map_err(Failed::Bundle)?;
+    let bundle = plain_file(order.bundle).map_err(Failed::Bundle)?;
     let is_device = fs::metadata(order.target).map_err(Failed::Slot)?.file_type().is_block_device();
     // Of a device: only when nobody has it mounted (open(2)).
     let alone = if is_device { nix::libc::O_EXCL } else { 0 };
@@ -138,6 +138,15 @@ fn open_and_write(order: &Order<'_>, telling: &mut Telling<'_>, clock: &Clock) -
     source.check_all(telling, &mut Pace::new(order.rate.saturating_mul(READING), clock))?;
     write(&source, &target, order.slot, telling, &mut Pace::new(order.rate, clock))?;
     Ok(source.head.manifest)
+}
+
+/// Opens a file that may lie where others can put what they like: a pipe would keep its reader waiting for ever.
+fn plain_file(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
+    }
 }
 
 /// A bundle in a file, whose head is right.

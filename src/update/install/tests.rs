@@ -119,6 +119,17 @@ fn what_cannot_be_opened_is_told() {
 }
 
 #[test]
+fn what_is_no_file_is_not_read() {
+    let bench = Bench::new(&FILE);
+    fs::remove_file(bench.path("bundle")).unwrap();
+    nix::unistd::mkfifo(&bench.path("bundle"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert!(bench.install(Slot::B, FAST).unwrap_err().to_string().contains("it is no file"));
+    fs::remove_file(bench.path("bundle")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", bench.path("bundle")).unwrap();
+    assert!(bench.install(Slot::B, FAST).unwrap_err().to_string().contains("it is no file"));
+}
+
+#[test]
 fn a_part_that_changes_meanwhile_is_not_written() {
     let bench = Bench::new(&FILE);
     let mut changed = FILE.clone();
