@@ -177,7 +177,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]], [[lamp]], [strip]",
             ],
         ),
         (
