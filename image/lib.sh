@@ -62,7 +62,7 @@ inside() {
 
 # The tools that make the image and those that run it on an emulated box.
 imager_root() {
-  kept_root imager any amd64,arm64 apt bmap-tools ca-certificates cpio dosfstools e2fsprogs fdisk iproute2 kmod mtools \
+  kept_root imager any amd64,arm64 apt bmap-tools ca-certificates cpio device-tree-compiler dosfstools e2fsprogs fdisk iproute2 kmod mtools \
     dnsmasq-base libzbar0t64 python3-pytest qemu-user squashfs-tools xz-utils zstd \
     qemu-system-arm/trixie-backports qemu-system-common/trixie-backports qemu-system-data/trixie-backports
 }

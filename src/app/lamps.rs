@@ -286,3 +286,6 @@ fn seen(snapshot: &Snapshot) -> Seen<'_> {
         recording: known(snapshot.show.recording),
     }
 }
+
+#[cfg(test)]
+mod tests;

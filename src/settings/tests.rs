@@ -707,7 +707,7 @@ fn what_a_lamp_shows_is_checked() {
         ("camera = \"Dolly\"", "there is no [[camera]] named \"Dolly\"; the cameras are \"Crane\""),
         ("any_of = [\"Crane\", \"Dolly\"]", "there is no [[camera]] named \"Dolly\"; the cameras are \"Crane\""),
         ("any_of = []", "`any_of` is empty, so this lamp could never be lit"),
-        ("show = \"stream\"", "`show` cannot be \"stream\"; write one of streaming, recording"),
+        ("show = \"stream\"", "`show` cannot be \"stream\"; did you mean \"streaming\"?"),
         (
             "show = \"streaming\"\npreview_pin = 17",
             "a lamp for streaming or recording knows no preview; leave `preview_pin` out",

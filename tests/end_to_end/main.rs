@@ -6,6 +6,7 @@
 mod support;
 
 mod hostile;
+mod lamps;
 mod lifecycle;
 mod loss;
 mod media;
