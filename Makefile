@@ -75,7 +75,7 @@ hw-test: setup-image page
 	$(SAY) "Building the sender and the viewers for the tests of the box"
 	cargo build --bins --examples
 	@$(AS_ROOT) env HW_TEST_BOX=$(or $(HW_TEST_BOX),virt) hw-tests/run $(if $(TESTS),-k '$(TESTS)')
-	@$(if $(TESTS)$(HW_TEST_BOX),,$(AS_ROOT) env HW_TEST_BOX=raspi3b hw-tests/run hw-tests/test_4_board.py hw-tests/test_5_factory_reset.py)
+	@$(if $(TESTS)$(HW_TEST_BOX),,$(AS_ROOT) env HW_TEST_BOX=raspi3b hw-tests/run hw-tests/test_4_board.py hw-tests/test_4_lamps.py hw-tests/test_5_factory_reset.py)
 
 power-test: setup-image
 	@$(AS_ROOT) hw-tests/power-test $(OPTIONS)
