@@ -209,7 +209,7 @@ impl App {
             settings: &settings,
             socket: lamps,
             tally: tally_reader.clone(),
-            commands,
+            commands: commands.clone(),
             problems: problems.clone(),
             clock: clock.clone(),
         });
@@ -233,6 +233,7 @@ impl App {
             updates,
             reachable,
             about: about_reader,
+            lamps: commands,
             portal,
         };
         parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));

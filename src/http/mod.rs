@@ -31,6 +31,7 @@ mod address;
 mod admission;
 mod captive;
 mod health;
+mod lamps;
 mod language;
 mod page;
 mod refusal;
@@ -83,6 +84,8 @@ pub struct Handles {
     pub reachable: fn(SocketAddr) -> Vec<SocketAddr>,
     /// What the box is and where it listens.
     pub about: watch::Receiver<Arc<About>>,
+    /// The lamps, and tests of them.
+    pub lamps: crate::lamps::Commands,
     /// Where phones are led on the box's own Wi-Fi; `None` when it has none.
     pub portal: Option<Portal>,
 }
@@ -167,6 +170,9 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Viewer, captive::JOINED, get(captive::joined))
         .add(Role::Viewer, captive::API, get(captive::api))
         .add(Role::Director, "/api/v1/status", get(status::status))
+        .add(Role::Viewer, "/api/v1/lamps", get(lamps::state))
+        .add(Role::Administrator, "/api/v1/lamps/test", post(lamps::test).delete(lamps::end_test))
+        .add(Role::Administrator, "/api/v1/lamps/{name}/identify", post(lamps::identify))
         .add(Role::Director, "/setup-sheet", get(setup_sheet::page))
         .add(Role::Viewer, "/assets/setup-sheet.css", get(setup_sheet::style))
         .add(Role::Viewer, "/api/v1/update", get(updates::progress))

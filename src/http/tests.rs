@@ -87,6 +87,7 @@ impl Bench {
             updates: Updates::default(),
             reachable,
             about,
+            lamps: crate::lamps::Commands::new(Vec::new()),
             portal: None,
         };
         Self { handles, _tally, _about }
