@@ -197,6 +197,9 @@ class RecordedCard:
                 # waited for that answer.
                 if selector.select(max(0, due)):
                     if not self._take(line):
+                        # A box that starts again: what was under way is done.
+                        while self._waiting:
+                            self._answer(None)
                         return
                 elif self._waiting and due <= 0:
                     self._answer(line)
@@ -221,11 +224,12 @@ class RecordedCard:
             self._waiting.append((due, cookie, Flushed(self._answered)))
         return kind != DISCONNECT
 
-    def _answer(self, line: socket.socket) -> None:
+    def _answer(self, line: socket.socket | None) -> None:
         _, cookie, event = self._waiting.popleft()
         self._answered += isinstance(event, Answered)
         self.events.append(event)
-        line.sendall(struct.pack(">IIQ", REPLY_MAGIC, 0, cookie))
+        if line:
+            line.sendall(struct.pack(">IIQ", REPLY_MAGIC, 0, cookie))
 
 
 def exactly(line: socket.socket, length: int) -> bytes:
