@@ -10,6 +10,7 @@ mod lamps;
 mod lifecycle;
 mod loss;
 mod media;
+mod relay;
 mod restart;
 mod sources;
 mod tally;
