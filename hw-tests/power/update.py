@@ -158,10 +158,22 @@ def start(bench: Bench, name: str, left: list[Write], slot: int) -> list[str]:
     return wrong
 
 
+def try_the_method(slots: Slots, flashed: Card, place: Path, report) -> None:
+    """A test that cannot fail is worthless: a box that names the new slot too soon must be seen."""
+    card = Card(flashed.path, place)
+    card.write("autoboot.txt", "[all]\nboot_partition=3\n")
+    seen = slots.examine(card, False).faults
+    report.say(f"planted fault, the slot is named before it is written: {seen or 'THE METHOD DOES NOT SEE IT'}")
+    if len(seen) != 2:
+        report.faults.append("a planted fault was not seen: the slot is named before it is written")
+    place.unlink()
+
+
 def run_scenario(bench: Bench, flashed: Card, cuts: int, seed: str, out: Path, report) -> None:
     """Records an update and cuts it `cuts` times: all cards are examined first, then each is started."""
     events = record(bench, report.say)
     slots = Slots(flashed, out / "slots")
+    try_the_method(slots, flashed, out / "planted.img", report)
     at = places(events, flashed.extent(3))
     chance = random.Random(f"{seed}/update")
     drawn = [(moment, chance.random() < 0.5) for moment in moments(events, flashed.extent(3), cuts, chance)]
