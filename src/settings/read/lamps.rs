@@ -123,7 +123,8 @@ impl Reader<'_> {
         self.lamp_leds(places, strip);
         let mut taken = self.lamp_pins(places, strip.is_some());
         for (index, place) in places.iter().enumerate().filter(|(_, place)| !place.placed) {
-            let free = |pin: &u8| !(taken.contains(pin) || strip.is_some() && SPI_PINS.contains(pin));
+            let reserved = |pin: &u8| strip.is_some() && SPI_PINS.contains(pin);
+            let free = |pin: &u8| !taken.contains(pin) && !reserved(pin);
             let pair = LAMP_PAIRS.into_iter().find(|(program, preview)| free(program) && free(preview));
             let (Some((program, preview)), Some(lamp)) = (pair, self.settings.lamps.get_mut(index)) else {
                 let what = "no pair of pins is left for this lamp";
