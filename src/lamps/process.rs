@@ -1,4 +1,5 @@
-//! The lamp process: one thread that waits for orders, for the next step of a pattern, and for nothing else.
+//! The lamp process: one thread that waits for orders, for the next step of a pattern, and for nothing else; a strip has
+//! another one.
 //!
 //! Owns: the Unix socket that the program tells it by, when what is asked of the backends, and what is lit at the
 //! beginning (unknown, until told) and at the end (nothing).
@@ -22,8 +23,9 @@ use socket::{Heard, Socket};
 
 mod hands;
 mod socket;
+mod strip;
 
-pub use hands::Strip;
+pub use strip::Strip;
 
 /// How often the service manager hears of the process, in the time in which it expects to.
 const PINGS: u32 = 4;

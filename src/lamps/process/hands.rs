@@ -5,26 +5,16 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::super::backend::{self, Leds, Pins, Recorder, Simulated};
+use super::super::backend::{self, Pins, Recorder, Simulated};
 use super::super::look::Rgb;
 use super::super::panel::{Lamp, Panel};
 use super::super::wire::Report;
+use super::strip::{Strip, Teller};
 
 /// How often what could not be had is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often LEDs are told their colours though they are the same: one that was plugged in, or was disturbed.
 const REMIND: Duration = Duration::from_secs(1);
-
-/// A strip of LEDs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strip {
-    /// How many there are.
-    pub leds: u16,
-    /// The places of red, green and blue in what an LED takes, each 0 to 2.
-    pub order: [u8; 3],
-    /// The number of the SPI bus and of its chip select.
-    pub device: (u8, u8),
-}
 
 pub(super) struct Hands {
     /// Nothing but this is used.
@@ -34,8 +24,7 @@ pub(super) struct Hands {
     taken: BTreeMap<u8, bool>,
     /// Why a pin is not as it should be; that of all of them under no pin.
     pin_errors: BTreeMap<Option<u8>, String>,
-    strip: Option<Strip>,
-    leds: Option<Box<dyn Leds>>,
+    leds: Option<Teller>,
     /// What the LEDs were told last, and when.
     told: Option<(Vec<Rgb>, Instant)>,
     led_error: Option<String>,
@@ -45,13 +34,13 @@ pub(super) struct Hands {
 
 impl Hands {
     pub(super) fn new(strip: Option<Strip>, record: Option<&Path>) -> io::Result<Self> {
+        let record = record.map(Recorder::create).transpose()?;
         Ok(Self {
-            record: record.map(Recorder::create).transpose()?,
+            leds: strip.map(|strip| Teller::start(strip, record.clone())).transpose()?,
+            record,
             pins: None,
             taken: BTreeMap::new(),
             pin_errors: BTreeMap::new(),
-            strip,
-            leds: None,
             told: None,
             led_error: None,
             next_try: None,
@@ -86,12 +75,6 @@ impl Hands {
             self.reach_for_pins();
         }
         self.take_pins(panel);
-        if let (Some(strip), true) = (self.strip, self.leds.is_none()) {
-            match self.reach_for_leds(strip) {
-                Ok(leds) => (self.leds, self.led_error) = (Some(leds), None),
-                Err(error) => self.led_error = Some(error),
-            }
-        }
         self.sum_up(panel);
     }
 
@@ -129,34 +112,17 @@ impl Hands {
         }
     }
 
-    fn reach_for_leds(&self, strip: Strip) -> Result<Box<dyn Leds>, String> {
-        match (&self.record, self.pins.as_ref().map(|pins| pins.name())) {
-            (Some(recorder), _) => Ok(Box::new(Simulated::recorded(recorder.clone()))),
-            // A machine without pins has no strip either.
-            (None, Some(name)) if name == Simulated::default().name() => Ok(Box::new(Simulated::default())),
-            (None, _) => backend::strip(strip.device, strip.order),
-        }
-    }
-
     /// Shows what the panel says; asks nothing of what is as it should be.
     pub(super) fn show(&mut self, now: Instant, panel: &Panel) {
         self.set_levels(panel, panel.levels(now));
-        if self.leds.is_some() {
-            let colours = panel.colours(now);
-            let known = self.told.as_ref().is_some_and(|(told, at)| *told == colours && now < *at + REMIND);
-            if !known {
-                self.tell_leds(now, panel, colours);
-            }
-        }
+        self.tell_leds(now, panel);
     }
 
     /// Nothing is lit.
     pub(super) fn darken(&mut self, panel: &Panel) {
         self.set_levels(panel, panel.dark());
-        if let (Some(leds), Some((told, _))) = (&mut self.leds, &self.told)
-            && let Err(error) = leds.show(&vec![[0; 3]; told.len()])
-        {
-            tracing::warn!(err = error, "LEDs may stay lit");
+        if let (Some(leds), Some((told, _))) = (&self.leds, &self.told) {
+            leds.show_last(vec![[0; 3]; told.len()]);
         }
     }
 
@@ -181,14 +147,15 @@ impl Hands {
         }
     }
 
-    fn tell_leds(&mut self, now: Instant, panel: &Panel, colours: Vec<Rgb>) {
-        let Some(leds) = &mut self.leds else { return };
-        let error = leds.show(&colours).err();
-        if error.is_some() {
-            // It is opened anew.
-            self.leds = None;
+    fn tell_leds(&mut self, now: Instant, panel: &Panel) {
+        let Some(leds) = &self.leds else { return };
+        let colours = panel.colours(now);
+        let known = self.told.as_ref().is_some_and(|(told, at)| *told == colours && now < *at + REMIND);
+        if !known {
+            leds.show(colours.clone());
+            self.told = Some((colours, now));
         }
-        self.told = Some((colours, now));
+        let error = leds.error();
         if self.led_error != error {
             self.led_error = error;
             self.sum_up(panel);
