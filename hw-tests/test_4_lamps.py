@@ -22,8 +22,6 @@ camera = "Camera from the card"
 input = 2
 program_pin = 22
 active = "low"
-[strip]
-leds = 4
 """
 UNIT = "returnfeed-lamps"
 
@@ -87,7 +85,8 @@ def seen(box, seconds: float) -> list[tuple[float, tuple[bool, bool, bool]]]:
     began, changes = time.monotonic(), []
     while (now := time.monotonic() - began) < seconds:
         is_lit = lit(box)
-        if not changes or changes[-1][1] != is_lit:
+        # Pins are set one after the other: what is gone at the next look was in between.
+        if (not changes or changes[-1][1] != is_lit) and lit(box) == is_lit:
             changes.append((now, is_lit))
         time.sleep(0.005)
     return changes
