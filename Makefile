@@ -37,7 +37,7 @@ test: setup-test lint unit page-test browser
 lint: page
 	$(SAY) "Formatting and lints"
 	shellcheck -x image/build image/lib.sh image/able image/bundle hw-tests/run hw-tests/bundles hw-tests/power-test hw-tests/power/load.sh overlay/usr/libexec/returnfeed/*
-	shellcheck -s dash image/init
+	shellcheck -x -s dash image/init
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cd web && npm run --silent lint
