@@ -54,7 +54,10 @@ async fn cut(vmix: &FakeVmix, lamps: &Lamps) -> Result<Vec<f64>> {
         let on_air = round % PINS.len();
         cuts.push((monotonic()?, PINS[on_air]));
         vmix.set_tally(if on_air == 0 { "10" } else { "01" });
-        tokio::time::sleep(Duration::from_millis(15 + random.next_u64() % 10)).await;
+        // A late one counts for as long as it took: it is waited for.
+        let shown = || async { lamps.level(PINS[on_air]).ok()?.filter(|lit| *lit) };
+        let _ = until("a cut", Duration::from_secs(1), shown).await;
+        tokio::time::sleep(Duration::from_millis(5 + random.next_u64() % 10)).await;
     }
     let edges = lamps.edges()?;
     let shown = cuts.iter().enumerate().filter_map(|(index, (cut, pin))| {
