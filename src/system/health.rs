@@ -67,7 +67,8 @@ fn ask(at: SocketAddr) -> io::Result<String> {
     let mut connection = TcpStream::connect_timeout(&at, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
-    write!(connection, "GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: a part of it for each is what formatting into a socket sends.
+    connection.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     connection.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -85,10 +86,15 @@ mod tests {
         let at = SocketAddr::new("::".parse().unwrap(), listener.local_addr().unwrap().port());
         let served = std::thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
-            let mut asked = [0; 200];
-            let len = connection.read(&mut asked).unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut piece = [0; 200];
+                let len = connection.read(&mut piece).unwrap();
+                assert_ne!(len, 0, "{}", String::from_utf8_lossy(&asked));
+                asked.extend_from_slice(&piece[..len]);
+            }
             connection.write_all(answer).unwrap();
-            String::from_utf8_lossy(&asked[..len]).into_owned()
+            String::from_utf8(asked).unwrap()
         });
         let health = ask_health(at);
         let asked = served.join().unwrap();
