@@ -100,6 +100,27 @@ def running(box: Box, page: bool = True) -> Iterator[Box]:
         box.cut_power()
 
 
+class Starts:
+    """The box under test, from one start to the next."""
+
+    def __init__(self, bench, folder: Path) -> None:
+        self.bench, self.folder = bench, folder
+        self.box = None
+
+    def begin(self, **what_it_has: object) -> None:
+        self.box = self.bench.start(self.folder, **what_it_has)
+        self.wait()
+
+    def wait(self) -> None:
+        self.box.wait_for_page()
+        self.box.shell.wait(120)
+        self.box.shell("systemctl is-system-running --wait", 240)
+
+    def end(self) -> None:
+        self.box.cut_power()
+        self.box = None
+
+
 def report(folder: Path, line: str) -> None:
     """Kept in report.txt beside the logs and shown at the end."""
     with (folder.parent / "report.txt").open("a") as file:

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from box import Starts
 
 pytestmark = pytest.mark.needs("shell", "card")
 RESET_BUTTON = 21
@@ -10,26 +11,7 @@ KEPT = "/etc/returnfeed/kept-from-before", "/var/lib/returnfeed/kept-from-before
 FILES = 8000
 
 
-class Evening:
-    """The box under test, from one start to the next."""
-
-    def __init__(self, bench, folder) -> None:
-        self.bench, self.folder = bench, folder
-        self.box = None
-
-    def begin(self) -> None:
-        self.box = self.bench.start(self.folder)
-        self.wait()
-
-    def wait(self) -> None:
-        self.box.wait_for_page()
-        self.box.shell.wait(120)
-        self.box.shell("systemctl is-system-running --wait", 240)
-
-    def end(self) -> None:
-        self.box.cut_power()
-        self.box = None
-
+class Evening(Starts):
     def leave_traces(self) -> str:
         """Things that a reset must forget; returns who the box is, as `who` does."""
         self.box.shell(f"for i in {' '.join(KEPT)}; do echo before > $i; done; journalctl --sync; sync", 120)

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from box import Starts
 
 pytestmark = pytest.mark.needs("shell", "card", "power", "reading the card when it is off", "a cable of its own", "a load")
 BUILT = os.environ.get("HW_TEST_BUILT", "target/debug")
@@ -28,25 +29,9 @@ def bundle(version: str) -> Path:
     return BUNDLES / f"returnfeed-{version}.update"
 
 
-class Evening:
-    """The box under test, from one start to the next."""
-
-    def __init__(self, bench, folder) -> None:
-        self.bench, self.folder = bench, folder
-        self.box = None
-
+class Evening(Starts):
     def begin(self) -> None:
-        self.box = self.bench.start(self.folder, devices=STICK)
-        self.wait()
-
-    def wait(self) -> None:
-        self.box.wait_for_page()
-        self.box.shell.wait(120)
-        self.box.shell("systemctl is-system-running --wait", 240)
-
-    def end(self) -> None:
-        self.box.cut_power()
-        self.box = None
+        super().begin(devices=STICK)
 
     def slot(self) -> int:
         return int(self.box.shell("sed -E 's/.*returnfeed[.]slot=([23]).*/\\1/' /proc/cmdline")[1])
