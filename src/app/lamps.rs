@@ -185,7 +185,9 @@ impl Feed {
     fn order(&mut self) -> (Order, bool) {
         let now = self.clock.now();
         let snapshot = self.tally.borrow_and_update().clone();
-        let seen = seen(&snapshot);
+        let fresh = snapshot.heard.map_or(Duration::ZERO, |heard| FRESH.saturating_sub(now - heard));
+        // Whoever follows vMix may stand still, and say so by nothing but what it does not say.
+        let seen = if fresh.is_zero() { Seen::default() } else { seen(&snapshot) };
         let lamps: BTreeMap<String, Signal> =
             self.follows.iter().map(|(name, follows)| (name.clone(), seen.signal(follows))).collect();
         let real_change = lamps != self.signals;
@@ -211,7 +213,6 @@ impl Feed {
             Test::All => TestOrder { lamp: None },
             Test::Lamp(name) => TestOrder { lamp: Some(name.clone()) },
         });
-        let fresh = snapshot.heard.map_or(Duration::ZERO, |heard| FRESH.saturating_sub(now - heard));
         let fresh_ms = u64::try_from(fresh.as_millis()).unwrap_or(0);
         (Order { fresh_ms, lamps, test }, real_change || other_test)
     }
@@ -267,9 +268,7 @@ fn seen(snapshot: &Snapshot) -> Seen<'_> {
         Tally::Preview => Signal::Preview,
         Tally::Program => Signal::Program,
     };
-    // What the show does stands beside the names of the inputs, and is not known before them.
-    let named = snapshot.inputs.iter().any(|input| !input.key.is_empty() || !input.title.is_empty());
-    let known = |does: bool| named.then_some(does);
+    let known = |does: bool| snapshot.show_known.then_some(does);
     Seen {
         cameras: snapshot.cameras.iter().map(|camera| (&*camera.name, signal(camera.tally))).collect(),
         inputs: snapshot

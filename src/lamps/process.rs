@@ -87,8 +87,8 @@ pub fn run(parts: Parts) -> io::Result<()> {
             Heard::Nothing => {}
             Heard::Order(order) => panel.told(clock.now(), order),
             Heard::Gone => {
-                tracing::warn!("the program is gone; every lamp is unknown");
                 panel.untold(clock.now());
+                tracing::warn!("the program is gone; every lamp is unknown");
             }
         }
     }

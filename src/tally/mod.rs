@@ -131,6 +131,8 @@ pub struct Snapshot {
     pub cameras: Arc<[Camera]>,
     /// What the whole show is doing.
     pub show: Show,
+    /// Whether that was heard lately: it comes another way than the tally of inputs, and may be late alone.
+    pub show_known: bool,
     /// The connection it comes from.
     pub link: Link,
 }
@@ -144,6 +146,7 @@ impl Default for Snapshot {
             inputs: Arc::from([]),
             cameras: Arc::from([]),
             show: Show::default(),
+            show_known: false,
             link: Link::default(),
         }
     }

@@ -291,7 +291,7 @@ impl State {
         let old = &self.snapshot;
         let inputs = self.inputs();
         let cameras = self.cameras();
-        let known = self.held.as_ref().filter(|_| self.line.is_some());
+        let known = self.combined().filter(|_| self.line.is_some());
         let next = Snapshot {
             seq: old.seq,
             source: if self.line.is_some() { Source::Live } else { Source::Unknown },
@@ -299,6 +299,7 @@ impl State {
             inputs: if *old.inputs == *inputs { old.inputs.clone() } else { inputs.into() },
             cameras: if *old.cameras == *cameras { old.cameras.clone() } else { cameras.into() },
             show: known.map(|held| held.document.show).unwrap_or_default(),
+            show_known: known.is_some(),
             link: self.link.clone(),
         };
         if next == **old {

@@ -50,6 +50,7 @@ impl Rig {
             inputs: Arc::from([input]),
             cameras: Arc::from([tally::Camera { name: "A".into(), inputs: vec![1], tally: camera }]),
             show: Show { streaming: true, ..Show::default() },
+            show_known: true,
             link: tally::Link { state: LinkState::Live, ..tally::Link::default() },
             ..Snapshot::default()
         }));
@@ -113,6 +114,20 @@ async fn a_test_is_told_and_any_real_change_ends_it() {
     order_with(&mut lines, |order| order.test.is_some()).await;
     rig.commands.end();
     order_with(&mut lines, |order| order.test.is_none()).await;
+}
+
+#[tokio::test]
+async fn tally_that_was_heard_too_long_ago_is_unknown_and_ends_a_test() {
+    let rig = Rig::start();
+    let (mut lines, _write) = rig.lamps().await;
+    rig.vmix(Tally::Program, Duration::ZERO);
+    order_with(&mut lines, |order| says(order, Signal::Program, Signal::Program)).await;
+    rig.commands.test();
+    order_with(&mut lines, |order| order.test.is_some()).await;
+    rig.vmix(Tally::Program, Duration::from_millis(2000));
+    let told = order_with(&mut lines, |order| says(order, Signal::Unknown, Signal::Unknown)).await;
+    assert_eq!((told.fresh_ms, told.test), (0, None));
+    assert!(rig.commands.state().lamps.iter().all(|lamp| lamp.signal == Signal::Unknown));
 }
 
 #[tokio::test]

@@ -109,6 +109,19 @@ fn what_is_lost_is_unknown_and_keeps_its_names() {
 }
 
 #[test]
+fn what_the_show_does_is_not_known_once_its_document_is_old_though_tally_goes_on() {
+    let mut studio = Studio::new(Vec::new());
+    let _ = studio.line("100");
+    assert!(!studio.state.snapshot().show_known);
+    let _ = studio.document(&THREE, "<recording>True</recording>");
+    let snapshot = studio.state.snapshot();
+    assert!(snapshot.show_known && snapshot.show.recording);
+    studio.wait(6000);
+    let snapshot = studio.state.snapshot();
+    assert_eq!((snapshot.source, snapshot.show_known, snapshot.show), (Source::Live, false, Show::default()));
+}
+
+#[test]
 fn layers_of_what_is_on_air_are_on_air_however_deep_and_in_circles() {
     let layered = [
         ("a", "CAM 1", ""),
