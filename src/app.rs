@@ -25,7 +25,7 @@ use crate::media::StreamName;
 use crate::problems::Problems;
 use crate::settings::{Environment, Identity, Settings, SettingsError};
 use crate::system::{Store, Supervisor, logging, reachable};
-use crate::{http, srt, tally, transcode, webrtc};
+use crate::{http, srt, tally, transcode, turn, webrtc};
 
 mod callers;
 mod convert;
@@ -147,6 +147,11 @@ impl App {
         let sources = sources.map_err(|e| cannot_bind(&settings, "srt.listen", e))?;
         let media = webrtc::Server::bind(convert::webrtc(&settings), clock.clone());
         let (sessions, media) = media.map_err(|e| cannot_bind(&settings, "webrtc.listen", e))?;
+        let credentials = turn::Credentials::new(&secret()?, clock.now());
+        let relay = match settings.turn.enabled {
+            true => Some(bind_turn(&settings, media.local_addr(), credentials.clone(), &clock)?),
+            false => None,
+        };
         let listening = Listening {
             http: pages.local_addr().context("asking for the page's own address")?,
             srt: sources.local_addr().context("asking for the SRT port's own address")?,
@@ -177,6 +182,15 @@ impl App {
         });
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         parts.start("the vMix client", client.run().map(Ok));
+        let ice = relay.as_ref().map(|relay| http::Ice {
+            credentials,
+            listen: relay.local_addr(),
+            public_addresses: settings.webrtc.public_addresses.clone(),
+        });
+        if let Some(relay) = relay {
+            tracing::info!("TURN on UDP and TCP port {}", relay.local_addr().port());
+            parts.start("the TURN server", relay.run(stopping.clone()));
+        }
         let portal = convert::portal(&settings, identity.as_ref(), &clock);
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
         let handles = http::Handles {
@@ -189,6 +203,7 @@ impl App {
             reachable,
             about: about_reader,
             portal,
+            ice,
         };
         parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
 
@@ -341,10 +356,31 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Binds TURN's two ports; where the TCP port was left to the system, the UDP port is the same.
+fn bind_turn(
+    settings: &Settings,
+    media: SocketAddr,
+    credentials: turn::Credentials,
+    clock: &Clock,
+) -> Result<turn::Server, Failure> {
+    let tcp = bind_tcp(settings.turn.listen).map_err(|e| refused(settings, "turn.listen", &e))?;
+    let port = tcp.local_addr().context("asking for the TURN port's own address")?.port();
+    let listen = SocketAddr::new(settings.turn.listen.ip(), port);
+    let config = turn::Config {
+        listen,
+        media,
+        local_addresses: crate::system::local_addresses,
+        limits: turn::Limits::for_viewers(settings.webrtc.max_viewers),
+    };
+    let bound = turn::Server::bind(config, tcp, credentials, clock.clone());
+    bound.map(|(_, server)| server).map_err(|e| cannot_bind(settings, "turn.listen", e))
+}
+
 fn refused(settings: &Settings, key: &'static str, error: &io::Error) -> Failure {
     let address = match key {
         "http.listen" => settings.http.listen,
         "srt.listen" => settings.srt.listen,
+        "turn.listen" => settings.turn.listen,
         _ => settings.webrtc.listen,
     };
     Failure::CannotBind(settings.describe_bind_error(key, address, error))
@@ -363,9 +399,18 @@ where
 }
 
 fn seed() -> anyhow::Result<u64> {
-    let mut bytes = [0; 8];
+    random().map(u64::from_le_bytes)
+}
+
+/// What TURN's passwords are made of: another at each start, so that it need not be kept.
+fn secret() -> anyhow::Result<[u8; 32]> {
+    random()
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

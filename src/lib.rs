@@ -23,4 +23,5 @@ pub mod srt;
 pub mod system;
 pub mod tally;
 pub mod transcode;
+pub mod turn;
 pub mod webrtc;

@@ -24,10 +24,11 @@ use crate::access::{self, Access, Action, Role};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::problems::Problems;
-use crate::{sheet, tally, webrtc};
+use crate::{sheet, tally, turn, webrtc};
 
 mod address;
 mod captive;
+mod ice;
 mod language;
 mod page;
 mod refusal;
@@ -45,6 +46,7 @@ pub mod fuzzing;
 
 use address::Named;
 pub use captive::Portal;
+pub use ice::Ice;
 use refusal::Refused;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.
@@ -77,6 +79,8 @@ pub struct Handles {
     pub about: watch::Receiver<Arc<About>>,
     /// Where phones are led on the box's own Wi-Fi; `None` when it has none.
     pub portal: Option<Portal>,
+    /// How viewers are relayed; `None` when they are not.
+    pub ice: Option<Ice>,
 }
 
 /// What the box is and where it listens, for people who set up a sender.
@@ -149,8 +153,10 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Viewer, "/ws", get(ws::upgrade))
         .add(Role::Viewer, "/ws/", get(ws::upgrade))
         .add_for_any_origin(Role::Viewer, "/{first}/whep", endpoint())
+        .add_for_any_origin(Role::Viewer, "/{first}/whep/ice-servers", get(ice::servers))
         .add_for_any_origin(Role::Viewer, "/{first}/whep/{session}", session())
         .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep", endpoint())
+        .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep/ice-servers", get(ice::servers))
         .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep/{session}", session())
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep", endpoint())
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/", endpoint())
@@ -158,6 +164,7 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Viewer, captive::PORTAL, get(captive::portal))
         .add(Role::Viewer, captive::JOINED, get(captive::joined))
         .add(Role::Viewer, captive::API, get(captive::api))
+        .add(Role::Viewer, "/api/v1/ice-servers", get(ice::servers))
         .add(Role::Director, "/api/v1/status", get(status::status))
         .add(Role::Director, "/setup-sheet", get(setup_sheet::page))
         .add(Role::Viewer, "/assets/setup-sheet.css", get(setup_sheet::style))

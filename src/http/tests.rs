@@ -55,7 +55,8 @@ impl Bench {
             own: None,
         }));
         let reachable = |listen: SocketAddr| vec![SocketAddr::from(([10, 0, 0, 7], listen.port()))];
-        let handles = Handles { clock, access, hub, sessions, tally, problems, reachable, about, portal: None };
+        let handles =
+            Handles { clock, access, hub, sessions, tally, problems, reachable, about, portal: None, ice: None };
         Self { handles, _tally, _about }
     }
 

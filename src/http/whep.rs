@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 
 use super::address::SessionId;
-use super::{Handles, Named, Refused, bearer};
+use super::{Handles, Named, Refused, bearer, ice};
 use crate::hub::JoinRequest;
 
 const SDP: &str = "application/sdp";
@@ -36,13 +36,14 @@ pub(super) async fn create(
     let viewer = handles.hub.join(JoinRequest { stream, session, from, secret })?;
     let created = handles.sessions.create(&offer, viewer, lip_sync).await?;
     let location = format!("{}/{}", uri.path().trim_end_matches('/'), created.session_id);
+    let links = ice::links(&handles, &uri, &headers)?;
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, location),
         (header::ETAG, quoted(&created.etag)),
         (header::HeaderName::from_static("accept-patch"), SDP_FRAGMENT.to_owned()),
     ];
-    Ok((StatusCode::CREATED, headers, created.answer_sdp))
+    Ok((StatusCode::CREATED, headers, AppendHeaders(links), created.answer_sdp))
 }
 
 /// PATCH on a session: candidates trickle in, or ICE starts anew (RFC 9725 §4.3).
@@ -88,14 +89,23 @@ pub(super) async fn probe(Named(_): Named) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// OPTIONS: what may be sent here, and from any origin.
-pub(super) async fn options() -> StatusCode {
-    StatusCode::OK
+/// OPTIONS: what may be sent here, from any origin, and how to be relayed (RFC 9725 §4.6).
+pub(super) async fn options(
+    State(handles): State<Handles>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Refused> {
+    Ok((StatusCode::OK, AppendHeaders(ice::links(&handles, &uri, &headers)?)))
 }
 
 /// Whoever knows a session's name can end it, so it cannot be guessed.
 fn new_session_id() -> Result<String, Refused> {
-    let mut bytes = [0; 16];
+    random_name::<16>()
+}
+
+/// Random bytes in hexadecimal.
+pub(super) fn random_name<const N: usize>() -> Result<String, Refused> {
+    let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Refused::no_randomness())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

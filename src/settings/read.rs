@@ -131,6 +131,7 @@ impl Reader<'_> {
                     "http" => self.http(&table, &mut listens),
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
+                    "turn" => self.turn(&table, &mut listens),
                     "sound" => self.sound(&table),
                     "network" => self.network(&table, &mut address),
                     "wifi" => self.wifi(&table),
@@ -278,16 +279,32 @@ impl Reader<'_> {
         found.value
     }
 
-    /// SRT and WebRTC both listen on UDP: they need ports of their own.
+    /// What listens by the same protocol needs ports of its own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
-        let (srt, webrtc) = (self.settings.srt.listen, self.settings.webrtc.listen);
-        if srt.port() == 0 || srt.port() != webrtc.port() || !overlap(srt.ip(), webrtc.ip()) {
-            return;
+        let Settings { http, srt, webrtc, turn, .. } = &self.settings;
+        let relay = turn.enabled.then_some((schema::TURN_LISTEN, turn.listen));
+        let udp = [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
+        let udp: Vec<_> = udp.into_iter().chain(relay).collect();
+        let tcp: Vec<_> = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(relay).collect();
+        for (protocol, all) in [("UDP", udp), ("TCP", tcp)] {
+            for (nth, (key, address)) in all.iter().enumerate() {
+                for (other, taken) in all.iter().take(nth) {
+                    let clash = address.port() != 0 && address.port() == taken.port();
+                    if clash && overlap(address.ip(), taken.ip()) {
+                        self.taken(given, protocol, address.port(), [*key, *other]);
+                    }
+                }
+            }
         }
-        let udp = given.iter().filter(|(key, _)| *key != schema::HTTP_LISTEN);
-        let Some((key, span)) = udp.max_by_key(|(_, span)| span.start) else { return };
-        let other = if *key == schema::SRT_LISTEN { "[webrtc] listen" } else { "[srt] listen" };
-        let what = format!("UDP port {} is already taken by {other}", srt.port());
+    }
+
+    /// Two keys name the same port: the later of those that stand in the file is the mistake.
+    fn taken(&mut self, given: &[(&'static str, Span)], protocol: &str, port: u16, keys: [&'static str; 2]) {
+        let these = given.iter().filter(|(key, _)| keys.contains(key));
+        let Some((key, span)) = these.max_by_key(|(_, span)| span.start) else { return };
+        let other = keys.into_iter().find(|other| other != key).and_then(|other| other.split_once('.'));
+        let other = other.map_or_else(String::new, |(section, key)| format!("[{section}] {key}"));
+        let what = format!("{protocol} port {port} is already taken by {other}");
         self.fault(span, Fault::new(what, "choose another port"));
     }
 }

@@ -449,6 +449,7 @@ fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
     assert_eq!(before.needs_restart(&after), ["http.listen", "srt.listen", "srt.latency_ms", "webrtc.max_viewers"]);
     let after =
         parse("webrtc = { threads = 2, pace_mbps = 9, join_mbps = 9 }\nsound = { bitrate_kbps = 96, lip_sync = true }");
+    assert_eq!(before.needs_restart(&parse("turn.enabled = false")), ["turn.enabled"]);
     let of_media = ["webrtc.threads", "webrtc.pace_mbps", "webrtc.join_mbps", "sound.bitrate_kbps", "sound.lip_sync"];
     assert_eq!(before.needs_restart(&after), of_media);
     assert!(before.needs_restart(&before).is_empty());
