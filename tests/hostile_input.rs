@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use returnfeed::{codec, http, mpegts, settings, simulator, srt, tally, transcode, webrtc};
+use returnfeed::{codec, http, mpegts, settings, simulator, srt, tally, transcode, turn, webrtc};
 
 type Target = (&'static str, fn(&[u8]));
 
@@ -27,6 +27,7 @@ const TARGETS: &[Target] = &[
     ("srt_datagrams", srt::fuzzing::srt_datagrams),
     ("srt_stream_id", srt::fuzzing::stream_id),
     ("stun", webrtc::fuzzing::stun),
+    ("turn", turn::fuzzing::turn),
     ("vmix_http", tally::fuzzing::vmix_http),
     ("vmix_lines", tally::fuzzing::vmix_lines),
     ("vmix_xml", tally::fuzzing::vmix_xml),

@@ -74,7 +74,7 @@ impl Request {
         let typ = message.typ;
         let (_, _, wish) = wishes.into_iter().find(|(method, class, _)| typ == MessageType::new(*method, *class))?;
         let has_fingerprint = message.attributes.0.iter().any(|attribute| attribute.typ == ATTR_FINGERPRINT);
-        if has_fingerprint && !contained(|| FINGERPRINT.check(&message)).is_some_and(|checked| checked.is_ok()) {
+        if has_fingerprint && contained(|| FINGERPRINT.check(&message)).is_none_or(|checked| checked.is_err()) {
             return None;
         }
         Some(Self { message, wish })

@@ -17,6 +17,8 @@ pub mod fuzzing;
 pub mod limits;
 mod message;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 pub use allocations::{Allocations, Client, Media, Outcome, Transport};
 pub use credentials::{Credentials, Login};

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Box, ffmpeg, until } from './support/box.mjs';
 import { launch, look, open, pictureMoves } from './support/browser.mjs';
+import { GuestNetwork } from './support/netns.mjs';
 
 let browser;
 let box;
@@ -58,7 +59,8 @@ for (const over of ['udp', 'tcp']) {
     console.log(`relayed over ${over}: delay ${delay} ms`);
     const lost = await look(page, async () => {
       const report = await window.peers.at(-1).getStats();
-      return [...report.values()].find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video').packetsLost;
+      return [...report.values()].find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video')
+        .packetsLost;
     });
     assert.equal(lost, 0);
     assert.deepEqual(page.faults, []);
@@ -70,6 +72,55 @@ test('a page that reaches the box directly does not use the relay', { timeout: 6
   const page = await open(browser, `${box.base}/pgm`);
   await pictureMoves(page, 60);
   assert.equal(await detail(page, 'Path'), 'direct · UDP');
+  const [answer] = await Promise.all([
+    page.waitForResponse((response) => response.request().method() === 'POST'),
+    page.reload(),
+  ]);
+  const links = (await answer.headersArray()).filter(({ name }) => name.toLowerCase() === 'link');
+  assert.equal(links.length, 2, 'WHEP names the relay, over UDP and over TCP');
+  for (const { value } of links) assert.match(value, /^<turn:127\.0\.0\.1:.*rel="ice-server"; username="/);
   assert.deepEqual(page.faults, []);
   await page.context().close();
 });
+
+const GUESTS = [
+  { what: 'lets no UDP through', match: () => 'meta l4proto udp', path: 'relayed · TCP' },
+  {
+    what: 'blocks the media port alone',
+    match: (box) => `udp dport ${box.webrtcPort}`,
+    path: 'relayed · UDP',
+  },
+];
+
+for (const { what, match, path } of GUESTS) {
+  const options = {
+    timeout: 120_000,
+    skip: GuestNetwork.possible() ? false : 'needs root and network namespaces',
+  };
+  test(`a page whose network ${what} plays by itself`, options, async () => {
+    const network = new GuestNetwork();
+    let here;
+    let feed;
+    let guest;
+    try {
+      here = await Box.start({ host: '0.0.0.0' });
+      feed = ffmpeg(here);
+      await until('the feed', async () => (await here.status()).streams.some(({ live }) => live));
+      network.block(match(here));
+      guest = await launch({ program: network.browser });
+      const began = performance.now();
+      const page = await open(guest, `http://${network.box}:${here.httpPort}/pgm`);
+      await pictureMoves(page, 1, 40_000);
+      console.log(`${what}: a picture after ${(performance.now() - began).toFixed(0)} ms`);
+      await pictureMoves(page, 60, 40_000);
+      assert.equal(await detail(page, 'Path'), path);
+      assert.ok(network.dropped() > 0, 'it was blocked');
+      assert.deepEqual(page.faults, []);
+    } finally {
+      await guest?.close();
+      await feed?.stop();
+      await here?.stop();
+      network.remove();
+    }
+  });
+}
