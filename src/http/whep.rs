@@ -33,10 +33,10 @@ pub(super) async fn create(
     }
     let session = new_session_id()?;
     let (from, secret) = (Some(peer.ip()), bearer(&headers));
+    let links = ice::links(&handles, &uri, &headers)?;
     let viewer = handles.hub.join(JoinRequest { stream, session, from, secret })?;
     let created = handles.sessions.create(&offer, viewer, lip_sync).await?;
     let location = format!("{}/{}", uri.path().trim_end_matches('/'), created.session_id);
-    let links = ice::links(&handles, &uri, &headers)?;
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, location),

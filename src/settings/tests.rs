@@ -172,7 +172,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [wifi], [vmix], [log], [[stream]], [[camera]]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [log], [[stream]], [[camera]]",
             ],
         ),
         (
@@ -438,6 +438,22 @@ fn addresses_overlap_only_within_their_family_and_protocol() {
         let text = format!("srt.listen = '{srt}'\nwebrtc.listen = '{webrtc}'");
         assert_eq!(Settings::parse("t", &text).is_ok(), fine, "{srt} {webrtc}");
     }
+}
+
+#[test]
+fn the_relay_needs_ports_of_its_own_unless_it_is_off() {
+    for (text, wrong) in [
+        ("webrtc.listen = '[::]:3478'", "1:17: UDP port 3478 is already taken by [turn] listen"),
+        ("http.listen = '[::]:3478'", "1:15: TCP port 3478 is already taken by [turn] listen"),
+        ("[turn]\nlisten = '0.0.0.0:8890'", "2:10: UDP port 8890 is already taken by [srt] listen"),
+        ("[turn]\nlisten = '0.0.0.0:8889'", "2:10: TCP port 8889 is already taken by [http] listen"),
+    ] {
+        let found = mistakes(text);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{wrong}; ")), "{found:?}");
+    }
+    let off = parse("http.listen = '[::]:3478'\nturn.enabled = false");
+    assert!(!off.turn.enabled && Settings::default().turn.enabled);
+    assert_eq!(Settings::default().turn.listen.to_string(), "[::]:3478");
 }
 
 #[test]

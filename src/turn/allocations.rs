@@ -274,14 +274,7 @@ impl Allocations {
 
     /// What came from `peer` through a client's socket, in the form the client is sent it, appended to `out`; false
     /// when it is sent nothing.
-    pub fn from_peer(
-        &mut self,
-        now: Instant,
-        client: &Client,
-        peer: SocketAddr,
-        data: &[u8],
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub fn heard(&mut self, now: Instant, client: &Client, peer: SocketAddr, data: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(allocation) = self.table.get_mut(client) else { return false };
         let rate = (self.limits.down_bps as f64 / 8.0, DOWN_AT_ONCE);
         let may = self.media.is(peer) && allocation.until > now && allocation.permits(now, peer.ip());

@@ -35,7 +35,7 @@ const TICKS_PER_LOOK_AT_ADDRESSES: u32 = 3;
 /// Datagrams handled before others get their turn.
 const MOST_AT_ONCE: usize = 128;
 /// Room for a keyframe on its way to a viewer.
-const RELAY_BUFFER: usize = 2 << 20;
+const RELAY_BUFFER: usize = 1 << 20;
 
 /// What the server needs to know.
 #[derive(Clone, Debug)]
@@ -71,7 +71,31 @@ pub enum BindError {
 enum Way {
     Datagrams(Arc<socket::Outlet>, Path),
     /// What waits for a slow reader is bounded; what finds no room is lost, as a datagram would be.
-    Stream(mpsc::Sender<Vec<u8>>),
+    Stream(mpsc::Sender<Waiting>, Arc<AtomicUsize>),
+}
+
+/// Bytes that wait for readers of streams, of all together: a bound of memory.
+const MOST_WAITING_BYTES: usize = 32 << 20;
+
+/// A message on its way to a stream, counted while it waits.
+struct Waiting {
+    message: Vec<u8>,
+    all: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    fn new(message: &[u8], all: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = all.fetch_add(message.len(), Ordering::Relaxed);
+        // Dropped, it gives back what it took.
+        let counted = Self { message: message.to_vec(), all: all.clone() };
+        (before + message.len() <= MOST_WAITING_BYTES).then_some(counted)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.message.len(), Ordering::Relaxed);
+    }
 }
 
 impl Way {
@@ -79,7 +103,12 @@ impl Way {
         match self {
             _ if message.is_empty() => {}
             Self::Datagrams(outlet, path) => outlet.send_one(path, message),
-            Self::Stream(queue) => drop(queue.try_send(message.to_vec())),
+            Self::Stream(queue, all) => {
+                if let Some(waiting) = Waiting::new(message, all) {
+                    // Dropped where there is no room.
+                    let _ = queue.try_send(waiting);
+                }
+            }
         }
     }
 }
@@ -107,7 +136,8 @@ struct Shared {
     state: Mutex<State>,
     /// Streams at present, by address.
     streams: Mutex<HashMap<IpAddr, usize>>,
-    dropped: AtomicUsize,
+    /// Bytes that wait for readers of streams.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Shared {
@@ -185,10 +215,8 @@ async fn pump(shared: Arc<Shared>, client: Client, way: Way, socket: Arc<UdpSock
             out.clear();
             let data = buffer.get(..len).unwrap_or_default();
             let now = shared.clock.now();
-            if shared.state().allocations.from_peer(now, &client, peer, data, &mut out) {
+            if shared.state().allocations.heard(now, &client, peer, data, &mut out) {
                 way.send(&out);
-            } else {
-                shared.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
         tokio::task::yield_now().await;
@@ -243,8 +271,8 @@ impl Server {
         let media = Media { listen: media, own: local_addresses() };
         let allocations = Allocations::new(clock.now(), crypto, credentials, limits, media);
         let state = Mutex::new(State { allocations, relays: HashMap::new() });
-        let (streams, dropped) = (Mutex::default(), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { clock, limits, state, streams, dropped });
+        let (streams, waiting) = (Mutex::default(), Arc::default());
+        let shared = Arc::new(Shared { clock, limits, state, streams, waiting });
         Ok((Handle { shared: shared.clone() }, Self { udp, tcp, local_addresses, shared }))
     }
 

@@ -108,9 +108,9 @@ impl Rig {
         }
     }
 
-    fn from_peer(&mut self, from: &str, data: &[u8]) -> Option<Vec<u8>> {
+    fn heard(&mut self, from: &str, data: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
-        let sent = self.allocations.from_peer(self.now, &self.client, from.parse().unwrap(), data, &mut out);
+        let sent = self.allocations.heard(self.now, &self.client, from.parse().unwrap(), data, &mut out);
         sent.then_some(out)
     }
 }
@@ -156,15 +156,15 @@ fn a_family_is_given_where_the_box_has_it() {
 fn what_data_goes_to_the_media_and_comes_back_from_it() {
     let mut rig = Rig::allocated();
     assert_eq!(rig.send(MEDIA), None, "nothing goes without permission");
-    assert_eq!(rig.from_peer(MEDIA, b"x"), None, "nor comes");
+    assert_eq!(rig.heard(MEDIA, b"x"), None, "nor comes");
     assert_eq!(rig.permit(MEDIA), 200);
     assert_eq!(rig.send(MEDIA), Some(MEDIA.parse().unwrap()));
-    let data = read(&rig.from_peer(MEDIA, b"picture").unwrap());
+    let data = read(&rig.heard(MEDIA, b"picture").unwrap());
     assert_eq!(data.typ, MessageType::new(METHOD_DATA, CLASS_INDICATION));
     assert_eq!(address(&data, ATTR_XOR_PEER_ADDRESS).to_string(), MEDIA);
     assert_eq!(data.get(ATTR_DATA).unwrap(), b"picture");
     assert_eq!(rig.bind(0x4001, MEDIA), 200);
-    assert_eq!(rig.from_peer(MEDIA, b"picture").unwrap(), b"\x40\x01\x00\x07picture");
+    assert_eq!(rig.heard(MEDIA, b"picture").unwrap(), b"\x40\x01\x00\x07picture");
     let Outcome::Relay { peer, data } = rig.say(b"\x40\x01\x00\x05check") else { panic!() };
     assert_eq!((peer, &*data), (MEDIA.parse().unwrap(), &b"check"[..]));
     assert!(matches!(rig.say(b"\x40\x02\x00\x05check"), Outcome::Ignored), "no such channel");
@@ -178,7 +178,7 @@ fn on_a_stream_channel_data_is_padded() {
     rig.challenge();
     assert_eq!(code(&rig.allocate(&[udp()])), 200);
     assert_eq!(rig.bind(0x4fff, MEDIA), 200);
-    assert_eq!(rig.from_peer(MEDIA, b"picture").unwrap(), b"\x4f\xff\x00\x07picture\0");
+    assert_eq!(rig.heard(MEDIA, b"picture").unwrap(), b"\x4f\xff\x00\x07picture\0");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_peer_that_is_not_the_boxs_media_is_refused() {
         assert_eq!(rig.permit(other), 403, "{other}");
         assert_eq!(rig.bind(0x4001, other), 403, "{other}");
         assert_eq!(rig.send(other), None, "{other}");
-        assert_eq!(rig.from_peer(other, b"x"), None, "{other}");
+        assert_eq!(rig.heard(other, b"x"), None, "{other}");
     }
     for other in ["[fd00::21]:8189", "[::1]:8189", "[::ffff:192.168.1.20]:8189"] {
         assert_eq!(rig.permit(other), 403, "{other}");
@@ -199,7 +199,7 @@ fn a_peer_that_is_not_the_boxs_media_is_refused() {
     for port in [22, 8889, 8890, 3478] {
         let other = format!("192.168.1.20:{port}");
         assert_eq!((rig.send(&other), rig.bind(0x4001, &other)), (None, 403), "{other}");
-        assert_eq!(rig.from_peer(&other, b"x"), None, "{other}");
+        assert_eq!(rig.heard(&other, b"x"), None, "{other}");
     }
 }
 
@@ -218,7 +218,7 @@ fn an_address_the_box_no_longer_has_is_no_peer_any_more() {
     assert_eq!(rig.bind(0x4000, MEDIA), 200);
     rig.allocations.set_own(vec!["10.0.0.2".parse().unwrap()]);
     assert!(matches!(rig.say(b"\x40\0\0\x01x"), Outcome::Ignored));
-    assert_eq!(rig.from_peer(MEDIA, b"x"), None);
+    assert_eq!(rig.heard(MEDIA, b"x"), None);
 }
 
 #[test]
@@ -245,13 +245,13 @@ fn nothing_lasts_unless_it_is_refreshed() {
     assert_eq!(number(&rig.ask(REFRESH, &[lifetime(99_999)]), ATTR_LIFETIME), 600);
     assert_eq!(rig.permit(MEDIA), 200);
     rig.now += 299 * SECOND;
-    assert!(rig.from_peer(MEDIA, b"x").unwrap().starts_with(b"\x40\0"));
+    assert!(rig.heard(MEDIA, b"x").unwrap().starts_with(b"\x40\0"));
     rig.now += SECOND;
     assert_eq!(rig.permit(MEDIA), 200);
-    assert!(rig.from_peer(MEDIA, b"x").unwrap().starts_with(&[0, 0x17]), "the channel is over");
+    assert!(rig.heard(MEDIA, b"x").unwrap().starts_with(&[0, 0x17]), "the channel is over");
     assert!(rig.allocations.expire(rig.now).is_empty());
     rig.now += 300 * SECOND;
-    assert_eq!(rig.from_peer(MEDIA, b"x"), None);
+    assert_eq!(rig.heard(MEDIA, b"x"), None);
     assert_eq!(rig.allocations.expire(rig.now), [rig.client]);
     assert!(rig.allocations.is_empty());
 }
@@ -354,7 +354,7 @@ fn a_client_sends_no_more_than_a_viewer_does_and_gets_no_more_than_its_rate() {
     rig.now += 2 * SECOND;
     let relayed = (0..1000).filter(|_| matches!(rig.say(&message), Outcome::Relay { .. })).count();
     assert_eq!(relayed, 2);
-    let got = (0..20_000).filter(|_| rig.from_peer(MEDIA, &[7; 1000]).is_some()).count();
+    let got = (0..20_000).filter(|_| rig.heard(MEDIA, &[7; 1000]).is_some()).count();
     assert_eq!(got, 8_000);
 }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::{Handle, Shared, Way};
+use super::{Handle, Shared, Waiting, Way};
 use crate::turn::allocations::{Client, Transport};
 use crate::turn::framing::{self, Next};
 
@@ -70,7 +70,7 @@ impl Handle {
         let (queue, waiting) = mpsc::channel(MOST_WAITING);
         let (reader, writer) = tokio::io::split(stream);
         tokio::select! {
-            () = read(&self.shared, client, Way::Stream(queue), reader) => {}
+            () = read(&self.shared, client, Way::Stream(queue, self.shared.waiting.clone()), reader) => {}
             ended = write(waiting, writer) => drop(ended),
         }
         self.shared.gone(&client);
@@ -116,16 +116,17 @@ async fn read(shared: &Arc<Shared>, client: Client, way: Way, reader: impl Async
     }
 }
 
-async fn write(mut waiting: mpsc::Receiver<Vec<u8>>, writer: impl AsyncWrite) -> io::Result<()> {
+async fn write(mut waiting: mpsc::Receiver<Waiting>, writer: impl AsyncWrite) -> io::Result<()> {
     let mut writer = std::pin::pin!(writer);
     let mut bytes = Vec::new();
     while let Some(message) = waiting.recv().await {
         bytes.clear();
-        bytes.extend_from_slice(&message);
+        bytes.extend_from_slice(&message.message);
+        drop(message);
         while bytes.len() < AT_ONCE
             && let Ok(message) = waiting.try_recv()
         {
-            bytes.extend_from_slice(&message);
+            bytes.extend_from_slice(&message.message);
         }
         let sending = async {
             writer.write_all(&bytes).await?;
