@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Handles, Refused, turn, whep};
 
 /// Hosts that are named; a browser tries all of them, each over UDP and TCP.
-const MOST_HOSTS: usize = 2;
+const MOST_HOSTS: usize = 3;
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 const LONGEST_HOST: usize = 253;
 
@@ -95,7 +95,8 @@ fn urls(handles: &Handles, ice: &Ice, uri: &Uri, headers: &HeaderMap) -> Vec<Str
         // It was reached there, so that is enough.
         Some(host) if own.iter().chain(&ice.public_addresses).any(|ip| bracketed(*ip) == host) => hosts.push(host),
         host => {
-            let others = ice.public_addresses.iter().chain(&own).map(|ip| bracketed(*ip));
+            let (best, further) = own.split_at(own.len().min(1));
+            let others = best.iter().chain(&ice.public_addresses).chain(further).map(|ip| bracketed(*ip));
             for host in host.into_iter().chain(others) {
                 if !hosts.contains(&host) && hosts.len() < MOST_HOSTS {
                     hosts.push(host);

@@ -361,6 +361,8 @@ async fn a_viewer_is_told_how_to_be_relayed() {
     let beginnings = [
         "<turn:box.example:3478?transport=udp>; rel=\"ice-server\"; username=\"3600:",
         "<turn:box.example:3478?transport=tcp>; rel=\"ice-server\"; username=\"3600:",
+        "<turn:10.0.0.7:3478?transport=udp>; rel=\"ice-server\"; username=\"3600:",
+        "<turn:10.0.0.7:3478?transport=tcp>; rel=\"ice-server\"; username=\"3600:",
         "<turn:203.0.113.9:3478?transport=udp>; rel=\"ice-server\"; username=\"3600:",
         "<turn:203.0.113.9:3478?transport=tcp>; rel=\"ice-server\"; username=\"3600:",
     ];

@@ -27,7 +27,7 @@ impl Limits {
         let allocations = (viewers * 4).clamp(64, 2_000);
         Self {
             allocations,
-            per_login: 16,
+            per_login: 24,
             per_address: (allocations / 2).max(64),
             life: Duration::from_secs(24 * 3600),
             down_bps: 100_000_000,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rtc_stun::crypto::default_provider;
+use socket2::SockRef;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -154,8 +155,9 @@ impl Shared {
             Outcome::Reply(reply) => way.send(&reply),
             Outcome::Relay { peer, data } => {
                 if let Some(relay) = state.relays.get(&client) {
-                    // What has no room is lost, as any datagram may be.
-                    let _ = relay.socket.try_send_to(&data, peer);
+                    // Past the runtime, which may not have looked at a socket this new yet. What has no room is lost,
+                    // as any datagram may be.
+                    let _ = SockRef::from(&*relay.socket).send_to(&data, &peer.into());
                 }
             }
             Outcome::Release(reply) => {
