@@ -3,14 +3,15 @@
 #   make test    everything that must pass
 #   make bench   speed, as one table (PARTS="glass join" for some of it)
 #   make fuzz    hostile input, 60 s a parser
-#   make image   the SD-card image of the box (root)
+#   make image   the SD-card image of the box, and the update to it (root; UPDATE_KEY=FILE signs it)
+#   make bundle  the update alone, from the image that is there (root; OPTIONS="--note …", see image/bundle)
 #   make hw-test the image on emulated boxes (root; TESTS=first_evening for some of it), or on a real one (HW_TEST_BOX=pi.env)
 #   make power-test cuts the power of that box 50 times (root; OPTIONS="--seed 1" for an earlier run's)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run test bench fuzz build page lint unit page-test browser image hw-test power-test setup-%
+.PHONY: run test bench fuzz build page lint unit page-test browser image bundle hw-test power-test setup-%
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools/node_modules/.bin:$(PATH)
 SAY = @printf '\033[1m==> %s\033[0m\n'
@@ -20,7 +21,7 @@ TESTS ?=
 HW_TEST_BOX ?=
 OPTIONS ?=
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$(PATH)" CARGO_HOME="$(or $(CARGO_HOME),$(HOME)/.cargo)" RUSTUP_HOME="$(or $(RUSTUP_HOME),$(HOME)/.rustup)" \
-  $(foreach name,DEBIAN_MIRROR DEBIAN_SECURITY_MIRROR IMAGE_QUICK HW_TEST_BOOT_SECONDS,$(if $($(name)),$(name)="$($(name))")))
+  $(foreach name,DEBIAN_MIRROR DEBIAN_SECURITY_MIRROR IMAGE_QUICK HW_TEST_BOOT_SECONDS UPDATE_KEY,$(if $($(name)),$(name)="$($(name))")))
 
 run: build
 	$(SAY) "Starting the demo: a simulated vMix and the box. Ctrl+C ends it."
@@ -35,8 +36,8 @@ test: setup-test lint unit page-test browser
 
 lint: page
 	$(SAY) "Formatting and lints"
-	shellcheck -x image/build image/lib.sh image/able hw-tests/run hw-tests/power-test hw-tests/power/load.sh overlay/usr/libexec/returnfeed/*
-	shellcheck -s dash image/init
+	shellcheck -x image/build image/lib.sh image/able image/bundle hw-tests/run hw-tests/bundles hw-tests/power-test hw-tests/power/load.sh overlay/usr/libexec/returnfeed/*
+	shellcheck -x -s dash image/init
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cd web && npm run --silent lint
@@ -71,11 +72,14 @@ image: setup-image page
 	$(SAY) "Making the SD-card image (a quarter of an hour the first time)"
 	@$(AS_ROOT) image/build
 
+bundle: setup-image
+	@$(AS_ROOT) image/bundle $(OPTIONS)
+
 hw-test: setup-image page
 	$(SAY) "Building the sender and the viewers for the tests of the box"
 	cargo build --bins --examples
 	@$(AS_ROOT) env HW_TEST_BOX=$(or $(HW_TEST_BOX),virt) hw-tests/run $(if $(TESTS),-k '$(TESTS)')
-	@$(if $(TESTS)$(HW_TEST_BOX),,$(AS_ROOT) env HW_TEST_BOX=raspi3b hw-tests/run hw-tests/test_4_board.py hw-tests/test_5_factory_reset.py)
+	@$(if $(TESTS)$(HW_TEST_BOX),,$(AS_ROOT) env HW_TEST_BOX=raspi3b hw-tests/run hw-tests/test_4_board.py hw-tests/test_4_lamps.py hw-tests/test_5_factory_reset.py)
 
 power-test: setup-image
 	@$(AS_ROOT) hw-tests/power-test $(OPTIONS)

@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 from pathlib import Path
+from typing import Self
 
 SECTOR = 512
 
@@ -18,11 +19,21 @@ class Card:
             os.truncate(copy, size)
         self.path = copy
 
-    def _start(self, number: int) -> int:
-        """Of a partition, in bytes (the master boot record, by its common layout)."""
+    @classmethod
+    def in_place(cls, path: Path) -> Self:
+        """The file itself, not a copy."""
+        card = cls.__new__(cls)
+        card.path = path
+        return card
+
+    def extent(self, number: int) -> tuple[int, int]:
+        """First byte and length of a partition (the master boot record, by its common layout)."""
         with self.path.open("rb") as card:
-            (start,) = struct.unpack_from("<I", card.read(SECTOR), 446 + 16 * (number - 1) + 8)
-        return start * SECTOR
+            start, length = struct.unpack_from("<II", card.read(SECTOR), 446 + 16 * (number - 1) + 8)
+        return start * SECTOR, length * SECTOR
+
+    def _start(self, number: int) -> int:
+        return self.extent(number)[0]
 
     def _partition(self, number: int) -> str:
         """Where mtools finds a FAT partition."""
@@ -35,11 +46,14 @@ class Card:
             raise FileNotFoundError(name)
         return shown.stdout
 
-    def write(self, name: str, content: str, partition: int = 1) -> None:
-        """What a technician does on a laptop."""
-        subprocess.run(
-            ["mcopy", "-o", "-i", self._partition(partition), "-", f"::{name}"], input=content.encode(), check=True
-        )
+    def write(self, name: str, content: str | Path, partition: int = 1) -> None:
+        """What a technician does on a laptop: a text, or a file that is copied."""
+        source, text = (content, None) if isinstance(content, Path) else ("-", content.encode())
+        subprocess.run(["mcopy", "-o", "-i", self._partition(partition), source, f"::{name}"], input=text, check=True)
+
+    def remove(self, name: str, partition: int = 1) -> None:
+        """The same."""
+        subprocess.run(["mdel", "-i", self._partition(partition), f"::{name}"], check=True)
 
     def names_in_data(self, folder: str = "/") -> set[str]:
         """What is in a folder of the data partition, which nobody mounts for that; the box is off."""

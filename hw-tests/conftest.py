@@ -55,9 +55,9 @@ class EmulatedBench:
         self.network = emulated.Network(OUT)
         self.address = emulated.BOX
 
-    def start(self, folder: Path, address: str | None = None) -> emulated.Emulated:
+    def start(self, folder: Path, address: str | None = None, devices: tuple[str, ...] = ()) -> emulated.Emulated:
         """Power on. `address`: where the page is looked for, if not where addresses are handed out."""
-        return self._machine(self.card, folder, address or self.address)
+        return self._machine(self.card, folder, address or self.address, devices)
 
     def stop(self) -> None:
         self.network.stop()

@@ -62,10 +62,10 @@ class Monitor:
         self._line = line.makefile("rw")
         self._more = threading.Condition()
         self._answers: list[dict] = []
-        self._resets = 0
-        self.on_reset = lambda: None
+        self._starts_again = False
         self._line.readline()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.ask("qmp_capabilities")
 
     def _read(self) -> None:
@@ -73,10 +73,9 @@ class Monitor:
         with contextlib.suppress(ConnectionResetError):
             for line in self._line:
                 said = json.loads(line)
-                if said.get("event") == "RESET":
-                    self.on_reset()
                 with self._more:
-                    self._resets += said.get("event") == "RESET"
+                    # What a machine that starts again looks like with -action reboot=shutdown.
+                    self._starts_again |= said.get("event") == "SHUTDOWN" and said["data"]["reason"] == "guest-reset"
                     if "return" in said or "error" in said:
                         self._answers.append(said)
                     self._more.notify_all()
@@ -89,12 +88,10 @@ class Monitor:
                 raise TimeoutError(f"the emulator does not answer to {command}")
             return self._answers.pop()["return"]
 
-    def wait_for_reset(self, seconds: float) -> None:
-        """Of the machine, one for each call."""
-        with self._more:
-            if not self._more.wait_for(lambda: self._resets, seconds):
-                raise TimeoutError(f"the box has not started again within {seconds} s")
-            self._resets -= 1
+    def starts_again(self) -> bool:
+        """Whether QEMU has ended because the machine starts again by itself."""
+        self._reader.join(10)
+        return self._starts_again
 
 
 class Emulated(box.Box):
@@ -102,9 +99,16 @@ class Emulated(box.Box):
 
     shell_is_console = False
 
-    def __init__(self, card: Card, folder: Path, address: str = BOX, devices: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, card: Card, folder: Path, address: str = BOX, devices: tuple[str, ...] = (), at_first: tuple[str, ...] = ()
+    ) -> None:
+        """`at_first`: words for QEMU that are for this start alone, not for those that the box makes by itself."""
         self.address, self.folder, self.card, self._devices = address, folder, card, devices
+        self._at_first = at_first
         self.serial = folder / "serial.log"
+        self._changes = threading.Condition()
+        self._restarts = 0
+        self._failure: Exception | None = None
         self._launch()
 
     def _machine(self, command_line: str) -> list[object]:
@@ -128,11 +132,30 @@ class Emulated(box.Box):
         return [str(word) for word in words]
 
     def _launch(self) -> None:
-        command = self._command()
+        # To start again is to end, for QEMU: it would take the same kernel as before.
+        command = [*self._command(), "-action", "reboot=shutdown", *self._at_first]
+        self._at_first = ()
         self.started = time.monotonic()
-        self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        qemu = self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         self.shell = self._once_it_listens(lambda: Shell(self.folder / "shell.sock", console=self.shell_is_console))
         self.monitor = self._once_it_listens(lambda: Monitor(self.folder / "monitor.sock"))
+        threading.Thread(target=self._follow, args=(qemu,), daemon=True).start()
+
+    def _follow(self, qemu: subprocess.Popen) -> None:
+        """When the box starts again by itself, the firmware looks anew which slot that is to be."""
+        qemu.wait()
+        with self._changes:
+            # Not when its power was cut.
+            if self._qemu is qemu:
+                try:
+                    if not self.monitor.starts_again():
+                        raise RuntimeError(f"the emulator has ended with {qemu.returncode}; see {self.serial}")
+                    self.shell.close()
+                    self._launch()
+                    self._restarts += 1
+                except Exception as failure:
+                    self._failure = failure
+            self._changes.notify_all()
 
     def _once_it_listens[Line](self, connect: Callable[[], Line]) -> Line:
         """The file of a socket is there a moment before anybody listens on it."""
@@ -140,29 +163,37 @@ class Emulated(box.Box):
             try:
                 return connect()
             except (FileNotFoundError, ConnectionRefusedError):
-                self._look_after()
+                if self._qemu.poll() is not None:
+                    raise RuntimeError(f"the emulator ended at once with {self._qemu.returncode}") from None
                 time.sleep(0.1)
 
     def _shell_log(self) -> str:
         return ""
 
     def _look_after(self) -> None:
-        if self._qemu.poll() is not None:
-            raise RuntimeError(f"the emulator has ended with {self._qemu.returncode}; see {self.serial}")
+        with self._changes:
+            if self._failure:
+                raise self._failure
 
     def cut_power(self) -> None:
-        self._qemu.kill()
-        self._qemu.wait()
-        self.shell.close()
+        with self._changes:
+            qemu, self._qemu = self._qemu, None
+            qemu.kill()
+            qemu.wait()
+            self.shell.close()
 
     def wait_for_restart(self, seconds: float = 240) -> None:
-        self.monitor.wait_for_reset(seconds)
+        with self._changes:
+            if not self._changes.wait_for(lambda: self._restarts or self._failure, seconds):
+                raise TimeoutError(f"the box has not started again within {seconds} s")
+            self._look_after()
+            self._restarts -= 1
         self.started_again()
 
     def wait_until_it_says(self, words: str, seconds: float = 240) -> None:
         """Until `words` stand in the serial log."""
         deadline = time.monotonic() + seconds
-        while words.encode() not in self.serial.read_bytes():
+        while not self.serial.exists() or words.encode() not in self.serial.read_bytes():
             self._look_after()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the box never said {words!r}; see {self.serial}")
@@ -202,7 +233,8 @@ class Raspi3b(Emulated):
         extra = "console=ttyS1,115200 systemd.debug_shell=ttyS1 systemd.watchdog_sec=off"
         tree = self.folder / "board.dtb"
         tree.write_bytes(self.card.read("bcm2837-rpi-3-b.dtb", self.card.slot()))
-        self._outside: dict[int, bool] = {21: True}
+        # What drives its pins from outside does so when it starts again, too.
+        self._outside: dict[int, bool] = getattr(self, "_outside", {21: True})
         pins = self.folder / "pins.sock"
         pins.unlink(missing_ok=True)
         return [
@@ -221,16 +253,16 @@ class Raspi3b(Emulated):
         line.connect(str(self.folder / "pins.sock"))
         self._registers = line.makefile("rw")
         self._turn = threading.Lock()
-        self.monitor.on_reset = self._drive_all
         self._drive_all()
 
     def _look_after(self) -> None:
         super()._look_after()
         # QEMU's USB host loses the adapter's first sign now and then. On a board one would plug the cable in again.
-        if self.serial.exists() and b"usb: Not connected" in self.serial.read_bytes():
-            box.report(self.folder, f"{self.name}: the emulator lost its USB adapter and was started again")
-            self.cut_power()
-            self._launch()
+        with self._changes:
+            if self.serial.exists() and b"usb: Not connected" in self.serial.read_bytes():
+                box.report(self.folder, f"{self.name}: the emulator lost its USB adapter and was started again")
+                self.cut_power()
+                self._launch()
 
     def _drive_all(self) -> None:
         for pin, high in self._outside.items():

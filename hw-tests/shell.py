@@ -71,6 +71,8 @@ class Shell:
 
     def send(self, line: str) -> None:
         """Without waiting for what comes of it."""
+        if self._closed:
+            raise ConnectionError("the line to the box is closed")
         os.write(self._line, line.encode() + b"\n")
 
     def wait(self, seconds: float) -> None:
@@ -99,6 +101,9 @@ class Shell:
         """The box may go on; another shell can be opened on the same line."""
         self._closed = True
         self._reader.join()
+        if self._line is None:
+            return
         os.close(self._line)
+        self._line = None
         if self._log:
             self._log.close()

@@ -60,7 +60,7 @@ def test_the_box_joins_and_its_page_is_there(box, studio):
     wait_until(box, "ip -4 -brief -color=never address show wlan0 | grep -q 10.99.0.")
     address = do(box, "ip -4 -brief -color=never address show wlan0").split()[2].split("/")[0]
     code, said = studio.run(f"{BUSYBOX} wget -q -T 20 -O - http://{address}/healthz")
-    assert (code, said) == (0, "ok")
+    assert code == 0 and "version" in said, said
 
 
 def test_it_is_no_access_point_there(box, studio):

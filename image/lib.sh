@@ -12,6 +12,30 @@ export LC_ALL=C.UTF-8
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 fail() { printf 'image: %s\n' "$*" >&2; exit 1; }
 
+# The version of the program, and the moment that files are made at, so that the same sources give the same bytes.
+program_version() { sed -n 's/^version = "\(.*\)"/\1/p' "$repository/Cargo.toml" | head -n 1; }
+made_at() { git -C "$repository" log -1 --format=%ct 2>/dev/null || echo 1767225600; }
+
+# update_key: $update_key is the private key that signs updates, and the image trusts. It is whose the image is, so it
+# lives with that person, outside the tree; one is made where there is none.
+update_key() {
+  local home=$HOME
+  [ -z "${SUDO_USER:-}" ] || home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
+  update_key=${UPDATE_KEY:-${XDG_CONFIG_HOME:-$home/.config}/returnfeed/update-key.pem}
+  case $(realpath -m "$update_key") in
+    "$repository"/*) fail "the private key must not be in the tree: move $update_key, and say where with UPDATE_KEY=" ;;
+  esac
+  [ ! -e "$update_key" ] || return 0
+  say "Making a key for updates: $update_key"
+  cat >&2 <<WORDS
+    The box takes only updates that are signed with it. Keep a copy where nobody else gets at it: with another key
+    no box that you make now takes another update, and has to be flashed again. UPDATE_KEY= names one of your own.
+WORDS
+  (umask 077 && mkdir -p "$(dirname "$update_key")" && openssl genpkey -algorithm ed25519 -out "$update_key.new")
+  [ -z "${SUDO_UID:-}" ] || chown "$SUDO_UID:${SUDO_GID:-}" "$(dirname "$update_key")" "$update_key.new"
+  mv "$update_key.new" "$update_key"
+}
+
 # debian_root ROOT ARCHITECTURES VARIANT PACKAGES… [-- MMDEBSTRAP OPTIONS…]
 # Debian trixie with what is newer in its backports, but only where PACKAGES name it with /trixie-backports.
 debian_root() {
@@ -62,7 +86,7 @@ inside() {
 
 # The tools that make the image and those that run it on an emulated box.
 imager_root() {
-  kept_root imager any amd64,arm64 apt bmap-tools ca-certificates cpio dosfstools e2fsprogs fdisk iproute2 kmod mtools \
+  kept_root imager any amd64,arm64 apt bmap-tools ca-certificates cpio device-tree-compiler dosfstools e2fsprogs fdisk iproute2 kmod mtools \
     dnsmasq-base libzbar0t64 python3-pytest qemu-user squashfs-tools xz-utils zstd \
     qemu-system-arm/trixie-backports qemu-system-common/trixie-backports qemu-system-data/trixie-backports
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -25,19 +26,24 @@ use crate::media::StreamName;
 use crate::problems::Problems;
 use crate::settings::{Environment, Identity, Settings, SettingsError};
 use crate::system::{Store, Supervisor, logging, reachable};
+use crate::update::Updates;
 use crate::{http, srt, tally, transcode, turn, webrtc};
 
 mod callers;
 mod convert;
+mod lamps;
 mod liveness;
 mod own;
 mod simulated;
 mod troubles;
+mod updates;
 
 use callers::Callers;
+pub use lamps::drive as drive_lamps;
 use liveness::Pulses;
 pub use own::{keep_console, print_for_the_machine, print_identity, print_sheet};
 pub use simulated::{demo, simulate};
+pub use updates::{ask_health, install_update};
 
 /// How long open requests and goodbyes may take after the signal to stop.
 const DRAIN: Duration = Duration::from_millis(1500);
@@ -71,8 +77,13 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
-    let identity = own::identity(environment);
-    let mut app = App::start(settings, Some(Store::new(&environment.state_directory)), identity).await?;
+    let machine = Machine {
+        store: Some(Store::new(&environment.state_directory)),
+        identity: own::identity(environment),
+        updates: updates::taken_here(environment),
+        lamps: environment.lamps.clone(),
+    };
+    let mut app = App::start(settings, machine).await?;
     let _names = own::announce(environment, app.identity.as_ref(), app.listening.http.port());
     if let Some(within) = environment.watchdog {
         let proof = liveness::prove(supervisor.clone(), within, app.pulses.clone(), app.parts.stopping.clone());
@@ -118,6 +129,19 @@ struct App {
     callers: Callers,
 }
 
+/// What the program finds of the machine it runs on.
+#[derive(Default)]
+struct Machine {
+    /// Where something is kept across restarts, if anywhere.
+    store: Option<Store>,
+    /// What makes the box one of a kind, where it is one.
+    identity: Option<Identity>,
+    /// How updates are taken here.
+    updates: Updates,
+    /// Where the lamp process listens.
+    lamps: PathBuf,
+}
+
 /// What the box listens on, ports of 0 resolved.
 #[derive(Clone, Copy, Debug)]
 struct Listening {
@@ -127,10 +151,12 @@ struct Listening {
 
 impl App {
     /// Binds everything, then starts everything: a box that cannot have one of its addresses has
-    /// touched nothing. Without a `store` nothing is kept across restarts.
-    async fn start(settings: Settings, store: Option<Store>, identity: Option<Identity>) -> Result<Self, Failure> {
+    /// touched nothing.
+    async fn start(settings: Settings, machine: Machine) -> Result<Self, Failure> {
+        let Machine { store, identity, updates, lamps } = machine;
         let clock = Clock::system();
-        let (problems, access) = (Problems::default(), Access::open());
+        let problems = Problems::default();
+        let access = Access::new(identity.as_ref().map(|identity| identity.setup_code.as_str()), clock.clone());
         let sound = convert::sound(&settings);
         let renditions = Renditions {
             picture: Arc::new(transcode::picture),
@@ -148,15 +174,18 @@ impl App {
         let media = webrtc::Server::bind(convert::webrtc(&settings), clock.clone());
         let (sessions, media) = media.map_err(|e| cannot_bind(&settings, "webrtc.listen", e))?;
         let credentials = turn::Credentials::new(&secret()?, clock.now());
-        let relay = match settings.turn.enabled {
+        let turn = match settings.turn.enabled {
             true => Some(bind_turn(&settings, media.local_addr(), credentials.clone(), &clock)?),
             false => None,
         };
+        let relay =
+            settings.relay.listen.map(|address| bind_tcp(address).map_err(|e| refused(&settings, "relay.listen", &e)));
+        let relay = relay.transpose()?;
         let listening = Listening {
             http: pages.local_addr().context("asking for the page's own address")?,
             srt: sources.local_addr().context("asking for the SRT port's own address")?,
         };
-        let (page, feed, picture) = (listening.http.port(), listening.srt.port(), media.local_addr().port());
+        let (page, feed_port, picture) = (listening.http.port(), listening.srt.port(), media.local_addr().port());
 
         let parts = Parts::new();
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
@@ -180,16 +209,30 @@ impl App {
             publish: tally_writer,
             seed: seed()?,
         });
+        let commands = lamps::commands(&settings);
+        let feed = lamps::Feed::new(lamps::FeedParts {
+            settings: &settings,
+            socket: lamps,
+            tally: tally_reader.clone(),
+            commands: commands.clone(),
+            problems: problems.clone(),
+            clock: clock.clone(),
+        });
+        parts.start("what tells the lamps", feed.run(stopping.clone()).map(Ok));
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
+        if let Some(lights) = relay {
+            let relay = tally::Relay::new(lights, client.words(), clock.clone());
+            parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
+        }
         parts.start("the vMix client", client.run().map(Ok));
-        let ice = relay.as_ref().map(|relay| http::Ice {
+        let ice = turn.as_ref().map(|turn| http::Ice {
             credentials,
-            listen: relay.local_addr(),
+            listen: turn.local_addr(),
             public_addresses: settings.webrtc.public_addresses.clone(),
         });
-        if let Some(relay) = relay {
-            tracing::info!("TURN on UDP and TCP port {}", relay.local_addr().port());
-            parts.start("the TURN server", relay.run(stopping.clone()));
+        if let Some(turn) = turn {
+            tracing::info!("TURN on UDP and TCP port {}", turn.local_addr().port());
+            parts.start("the TURN server", turn.run(stopping.clone()));
         }
         let portal = convert::portal(&settings, identity.as_ref(), &clock);
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
@@ -199,9 +242,12 @@ impl App {
             hub,
             sessions,
             tally: tally_reader,
+            tally_pulse: pulses.tally.clone(),
             problems: problems.clone(),
+            updates,
             reachable,
             about: about_reader,
+            lamps: commands,
             portal,
             ice,
         };
@@ -220,7 +266,7 @@ impl App {
             callers,
         };
         app.callers.apply(&app.started_with);
-        tracing::info!("page on TCP port {page}, SRT in on UDP port {feed}, WebRTC out on UDP port {picture}");
+        tracing::info!("page on TCP port {page}, SRT in on UDP port {feed_port}, WebRTC out on UDP port {picture}");
         Ok(app)
     }
 
@@ -381,6 +427,7 @@ fn refused(settings: &Settings, key: &'static str, error: &io::Error) -> Failure
         "http.listen" => settings.http.listen,
         "srt.listen" => settings.srt.listen,
         "turn.listen" => settings.turn.listen,
+        "relay.listen" => settings.relay.listen.unwrap_or(settings.http.listen),
         _ => settings.webrtc.listen,
     };
     Failure::CannotBind(settings.describe_bind_error(key, address, error))

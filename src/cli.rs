@@ -9,13 +9,14 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::Source;
 use crate::simulator::Misbehaviour;
+use crate::update::{self, Slot};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or stopped as asked
   1  anything not named below
   2  wrong usage of the command line
-  3  the settings were refused; every mistake was listed
+  3  the settings or the update were refused; every mistake was told
   4  an address or port could not be bound; the setting was named";
 
 /// Shows vMix's programme and each camera's tally in every crew member's browser.
@@ -42,6 +43,10 @@ pub enum Command {
     /// Be a vMix: send a test picture to a box and answer its tally questions.
     #[command(after_help = EXIT_CODES)]
     Simulate(Simulate),
+    /// Drive the lamps: takes what `returnfeed run` says and lights pins and LEDs; a process of its own, so that no lamp
+    /// stays red when that one is gone.
+    #[command(after_help = EXIT_CODES)]
+    Lamps(Run),
     /// Print what the settings mean for the machine itself: ports, its address, its Wi-Fi (for the SD-card image).
     #[command(after_help = EXIT_CODES)]
     Network(Run),
@@ -57,6 +62,12 @@ pub enum Command {
     /// Show name, Wi-Fi and addresses with QR codes on this terminal, and keep them up to date.
     #[command(after_help = EXIT_CODES)]
     Console(Run),
+    /// Ask the page of the program that runs on this machine whether it does its work; succeeds when it does.
+    #[command(after_help = EXIT_CODES)]
+    Health(Run),
+    /// Write an update to a slot of the card that nothing runs from, and read it back (for the SD-card image).
+    #[command(after_help = EXIT_CODES)]
+    InstallUpdate(InstallUpdate),
     /// Check a settings file and list every mistake in it; starts nothing.
     #[command(after_help = EXIT_CODES)]
     Check(Check),
@@ -112,6 +123,41 @@ pub struct Check {
     pub file: PathBuf,
 }
 
+/// `returnfeed install-update`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct InstallUpdate {
+    /// The update.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The block device of the slot, or a file that is as large.
+    #[arg(long, value_name = "DEVICE")]
+    pub to: PathBuf,
+    /// Which slot that is: 2 or 3.
+    #[arg(long, value_name = "NUMBER", value_parser = slot)]
+    pub slot: Slot,
+    /// The public key (PEM) of those whose updates are taken.
+    #[arg(long, value_name = "PEM")]
+    pub key: PathBuf,
+    /// Where to tell how far it is, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub status: PathBuf,
+    /// How fast to write, in MB/s, so that the card has time for its other work.
+    #[arg(long, value_name = "MB/S", default_value_t = update::DEFAULT_RATE / 1_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub rate: u64,
+    /// Take the same version and older ones too.
+    #[arg(long)]
+    pub allow_downgrade: bool,
+}
+
+/// A slot by the number of its partition.
+fn slot(text: &str) -> Result<Slot, String> {
+    match text {
+        "2" => Ok(Slot::A),
+        "3" => Ok(Slot::B),
+        _ => Err("write 2 or 3".into()),
+    }
+}
+
 /// A time between cuts.
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
@@ -131,6 +177,8 @@ pub enum ExitReason {
     Usage,
     /// The settings were refused, or their file could not be read: 3.
     SettingsRefused,
+    /// The update was refused: 3.
+    UpdateRefused,
     /// An address or port could not be bound: 4.
     CannotBind,
 }
@@ -142,7 +190,7 @@ impl ExitReason {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::SettingsRefused => 3,
+            Self::SettingsRefused | Self::UpdateRefused => 3,
             Self::CannotBind => 4,
         }
     }
@@ -182,6 +230,10 @@ mod tests {
         );
         assert_eq!(parse("returnfeed check a.toml").unwrap(), Command::Check(Check { file: "a.toml".into() }));
         assert_eq!(parse("returnfeed reset-button").unwrap(), Command::ResetButton);
+        let line =
+            "returnfeed install-update a.update --to /dev/b --slot 3 --key c.pem --status d.json --allow-downgrade";
+        let Command::InstallUpdate(install) = parse(line).unwrap() else { panic!("install-update was asked for") };
+        assert_eq!((install.slot, install.rate, install.allow_downgrade), (Slot::B, 4, true));
         let Command::Simulate(simulate) = parse("returnfeed simulate --srt srt://[::1]:9000 --auto-cut 2.5").unwrap()
         else {
             panic!("simulate was asked for");
@@ -204,6 +256,9 @@ mod tests {
             "returnfeed simulate --auto-cut 0",
             "returnfeed simulate --auto-cut NaN",
             "returnfeed simulate --tcp-port 70000",
+            "returnfeed install-update a.update --to b --slot 4 --key c --status d",
+            "returnfeed install-update a.update --to b --slot 3 --key c --status d --rate 0",
+            "returnfeed install-update a.update --slot 3 --key c --status d",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(ExitReason::Usage.code()), "{line}");
         }

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use clap::Parser;
 use returnfeed::app::{self, Failure};
-use returnfeed::cli::{Cli, Command, ExitReason};
+use returnfeed::cli::{Cli, Command, ExitReason, InstallUpdate};
 use returnfeed::clock::Clock;
 use returnfeed::settings::{Environment, RESET_BUTTON_GPIO, Settings};
 use returnfeed::system::{logging, raise_open_files, reset_is_asked_for};
+use returnfeed::update::Failed as InstallFailed;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.command == Command::ResetButton {
         return watch_reset_button();
+    }
+    if let Command::InstallUpdate(install) = &cli.command {
+        return install_update(install);
     }
     let environment = Environment::read();
     let settings = match settings(&cli.command) {
@@ -69,17 +73,41 @@ fn watch_reset_button() -> ExitCode {
     }
 }
 
-fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
-    match command {
-        Command::Run(run) | Command::Network(run) | Command::Sheet(run) | Command::Console(run) => {
-            Settings::load_named_or_default(run.config.as_deref())
+/// Settings play no part: an update may mend what they cannot.
+fn install_update(install: &InstallUpdate) -> ExitCode {
+    match app::install_update(install) {
+        Ok(words) => {
+            println!("{words}");
+            ExitReason::Done.into()
         }
-        Command::Check(check) => Settings::load(&check.file),
-        Command::Demo(_) | Command::Simulate(_) | Command::Identity | Command::ResetButton => Ok(Settings::default()),
+        Err(failed) => {
+            eprintln!("{failed}");
+            match failed {
+                InstallFailed::Refused(_) => ExitReason::UpdateRefused.into(),
+                _ => ExitReason::Failed.into(),
+            }
+        }
     }
 }
 
-/// What only says something, if `command` is that; nothing is started.
+fn settings(command: &Command) -> Result<Settings, returnfeed::settings::SettingsError> {
+    match command {
+        Command::Run(run)
+        | Command::Lamps(run)
+        | Command::Network(run)
+        | Command::Sheet(run)
+        | Command::Console(run)
+        | Command::Health(run) => Settings::load_named_or_default(run.config.as_deref()),
+        Command::Check(check) => Settings::load(&check.file),
+        Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Identity
+        | Command::ResetButton
+        | Command::InstallUpdate(_) => Ok(Settings::default()),
+    }
+}
+
+/// What needs no runtime, if `command` is that: what only says something, and the lamps.
 fn say(command: &Command, settings: &Settings, environment: &Environment) -> Option<anyhow::Result<()>> {
     match command {
         Command::Network(_) => {
@@ -87,8 +115,10 @@ fn say(command: &Command, settings: &Settings, environment: &Environment) -> Opt
             Some(Ok(()))
         }
         Command::Identity => Some(app::print_identity()),
+        Command::Health(_) => Some(app::ask_health(settings)),
         Command::Sheet(_) => Some(app::print_sheet(settings, environment)),
         Command::Console(_) => Some(app::keep_console(settings, environment)),
+        Command::Lamps(_) => Some(app::drive_lamps(settings, environment)),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use returnfeed::{codec, http, mpegts, settings, simulator, srt, tally, transcode, turn, webrtc};
+use returnfeed::{codec, http, mpegts, settings, simulator, srt, tally, transcode, turn, update, webrtc};
 
 type Target = (&'static str, fn(&[u8]));
 
@@ -18,6 +18,7 @@ const TARGETS: &[Target] = &[
     ("h265", codec::fuzzing::h265),
     ("mpegts", mpegts::fuzzing::ts),
     ("pes", mpegts::fuzzing::pes),
+    ("relay_requests", tally::fuzzing::relay_requests),
     ("rtcp", webrtc::fuzzing::rtcp),
     ("sdp", webrtc::fuzzing::sdp),
     ("sdpfrag", webrtc::fuzzing::sdp_fragment),
@@ -28,6 +29,7 @@ const TARGETS: &[Target] = &[
     ("srt_stream_id", srt::fuzzing::stream_id),
     ("stun", webrtc::fuzzing::stun),
     ("turn", turn::fuzzing::turn),
+    ("update", update::fuzzing::update),
     ("vmix_http", tally::fuzzing::vmix_http),
     ("vmix_lines", tally::fuzzing::vmix_lines),
     ("vmix_xml", tally::fuzzing::vmix_xml),

@@ -22,7 +22,15 @@ const RATE: u64 = 30;
 
 /// A box with ffmpeg's picture and sound on air as `pgm`.
 async fn on_air(vmix_port: u16) -> Result<(Appliance, Ffmpeg)> {
-    let settings = Settings { vmix_port, show_log: false, ..Settings::default() };
+    on_air_with(vmix_port, "").await
+}
+
+/// The same with more settings.
+///
+/// # Errors
+/// The box or the sender fails.
+pub async fn on_air_with(vmix_port: u16, more: &str) -> Result<(Appliance, Ffmpeg)> {
+    let settings = Settings { vmix_port, more: more.to_owned(), show_log: false, ..Settings::default() };
     let appliance = Appliance::start(settings).await?;
     let picture = Picture { size: "1280x720", rate: RATE as u32, bitrate: "4M", gop: 30, ..Picture::default() };
     let source = Ffmpeg::publish(&appliance.srt("pgm"), &picture)?;

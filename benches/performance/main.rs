@@ -13,7 +13,9 @@ mod crowd;
 mod fanout;
 mod glass;
 mod join;
+mod lamps;
 mod plot;
+mod relay;
 mod report;
 mod sound;
 mod studio;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use support::Result;
 use support::chromium::Chromium;
 
-const PARTS: [&str; 8] = ["glass", "delay", "join", "crowd", "loss", "sound", "fanout", "tally"];
+const PARTS: [&str; 10] = ["glass", "delay", "join", "crowd", "loss", "sound", "fanout", "tally", "lamps", "relay"];
 /// Half an hour: only when named.
 const SOAK: &str = "soak";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -55,7 +57,9 @@ fn main() -> Result<()> {
                 "loss" => glass::measure_loss(&mut report, MINUTE).await?,
                 "sound" => sound::measure(&mut report, MINUTE).await?,
                 "fanout" => fanout::measure(&mut report).await?,
+                "lamps" => lamps::measure(&mut report).await?,
                 "tally" => fanout::measure_tally(&mut report).await?,
+                "relay" => relay::measure(&mut report).await?,
                 _ => fanout::soak(&mut report, 30).await?,
             }
             // After each: a part that fails must not cost those before it.

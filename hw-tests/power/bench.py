@@ -50,11 +50,20 @@ class Bench:
         """What was written until the running state was kept."""
 
     def start(self, name: str, on_it: list[Write], *more: str) -> RecordedBox:
-        """A box whose card holds the flashed one and the writes `on_it`; `more` goes to QEMU."""
+        """A box whose card holds the flashed one and the writes `on_it`; `more` goes to QEMU at this start."""
         folder = self._out / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        return RecordedBox(RecordedCard(self._flashed, on_it, folder / "card.sock"), folder, devices=more)
+        return RecordedBox(RecordedCard(self._flashed, on_it, folder / "card.sock"), folder, at_first=more)
+
+    def card_of(self, left: list[Write], file: Path) -> Card:
+        """The flashed card with the writes `left`, in a file."""
+        card = Card(self._flashed.path, file)
+        with file.open("r+b") as content:
+            for write in left:
+                content.seek(write.offset)
+                content.write(write.data)
+        return card
 
     def first_start(self) -> list[Event]:
         """Starts a box from the flashed card and keeps its running state, with the load ready. What happened."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import update  # noqa: E402
 from bench import PLANTED, SCRIPTS, Bench  # noqa: E402
 from card import Card  # noqa: E402
 from emulated import BOX, Network  # noqa: E402
@@ -227,11 +228,13 @@ def cut_once(bench: Bench, examiner: Examiner, cut: int, asked: argparse.Namespa
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cuts", type=int, default=50)
+    parser.add_argument("--scenario", choices=["settings", "update"], default="settings")
+    parser.add_argument("--cuts", type=int, help="default: 50, or 20 of an update")
     parser.add_argument("--replays", type=int, default=20, help="cards examined for each cut (default 20)")
     parser.add_argument("--start-every", type=int, default=10, help="start the box after every n-th cut (default 10)")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)), help="that of an earlier run")
     asked = parser.parse_args()
+    asked.cuts = asked.cuts or (20 if asked.scenario == "update" else 50)
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     report = Report()
@@ -243,6 +246,14 @@ def main() -> int:
     network = Network(OUT)
     network.serve_addresses()
     bench = Bench(flashed, OUT)
+    if asked.scenario == "update":
+        try:
+            flashed.write(update.BUNDLE.name, update.BUNDLE)
+            update.run_scenario(bench, flashed, asked.cuts, asked.seed, OUT, report)
+        finally:
+            network.stop()
+        report.sum_up(asked.seed, asked.cuts)
+        return bool(report.faults)
     try:
         events = bench.first_start()
         examiner = Examiner(flashed, bench.before, OUT / "examined")

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import struct
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,11 +94,8 @@ class Examiner:
     def __init__(self, flashed: Card, before: list[Write], folder: Path) -> None:
         self._flashed = flashed
         self._folder = folder
-        with flashed.path.open("rb") as card:
-            table = card.read(SECTOR)
-        entries = {number: struct.unpack_from("<II", table, 446 + 16 * (number - 1) + 8) for number in (CARD, DATA)}
         # First byte and length of each.
-        self.extents = {number: (start * SECTOR, length * SECTOR) for number, (start, length) in entries.items()}
+        self.extents = {number: flashed.extent(number) for number in (CARD, DATA)}
         folder.mkdir(parents=True)
         for number, (start, length) in self.extents.items():
             run("dd", f"if={flashed.path}", f"of={self._base(number)}", "bs=1M", f"skip={start >> 20}",

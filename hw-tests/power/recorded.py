@@ -102,7 +102,7 @@ class RecordedCard:
 
     def __init__(self, flashed: Card, before: list[Write], socket_path: Path) -> None:
         """`before`: what was written since it was flashed, in order."""
-        self.what_the_firmware_starts = flashed.what_the_firmware_starts
+        self._flashed = flashed
         with flashed.path.open("rb") as file:
             # Changes stay in memory, and the image as it is.
             self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -121,6 +121,25 @@ class RecordedCard:
         self._listener.listen()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def keep(self, file: Path) -> Card:
+        """The card as it is now, in a file."""
+        with file.open("wb") as copy:
+            for at in range(0, len(self._content), 1 << 20):
+                block = self._content[at : at + (1 << 20)]
+                if block.count(0) < len(block):
+                    copy.seek(at)
+                    copy.write(block)
+            copy.truncate(len(self._content))
+        return Card.in_place(file)
+
+    def what_the_firmware_starts(self, folder: Path) -> tuple[Path, Path, str]:
+        """Of the card as it is now."""
+        copy = self.keep(folder / "card-at-start.img")
+        try:
+            return copy.what_the_firmware_starts(folder)
+        finally:
+            copy.path.unlink()
 
     def said(self, line: str) -> None:
         self.events.append(Said(line))
@@ -178,6 +197,9 @@ class RecordedCard:
                 # waited for that answer.
                 if selector.select(max(0, due)):
                     if not self._take(line):
+                        # A box that starts again: what was under way is done.
+                        while self._waiting:
+                            self._answer(None)
                         return
                 elif self._waiting and due <= 0:
                     self._answer(line)
@@ -202,11 +224,12 @@ class RecordedCard:
             self._waiting.append((due, cookie, Flushed(self._answered)))
         return kind != DISCONNECT
 
-    def _answer(self, line: socket.socket) -> None:
+    def _answer(self, line: socket.socket | None) -> None:
         _, cookie, event = self._waiting.popleft()
         self._answered += isinstance(event, Answered)
         self.events.append(event)
-        line.sendall(struct.pack(">IIQ", REPLY_MAGIC, 0, cookie))
+        if line:
+            line.sendall(struct.pack(">IIQ", REPLY_MAGIC, 0, cookie))
 
 
 def exactly(line: socket.socket, length: int) -> bytes:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{App, Failure, Signal, Signals};
+use super::{App, Failure, Machine, Signal, Signals};
 use crate::cli;
 use crate::settings::{self, Settings, VmixHost};
 use crate::simulator::{FeedConfig, Simulator, SimulatorConfig, SimulatorError};
@@ -33,7 +33,7 @@ pub async fn demo(options: &cli::Demo) -> Result<(), Failure> {
     settings.vmix.host = VmixHost::Named(Ipv4Addr::LOCALHOST.to_string());
     settings.vmix.tcp_port = vmix.tcp().context("the simulated vMix has no TCP API")?.port();
     settings.cameras = cameras(&vmix);
-    let mut app = App::start(settings, None, None).await?;
+    let mut app = App::start(settings, Machine::default()).await?;
     announce(app.listening.http);
     while app.until(&mut signals).await? != Signal::Stop {}
     app.stop().await;

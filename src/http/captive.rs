@@ -18,9 +18,10 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
+use super::Handles;
+use super::admission::admit_as;
 use super::language::Language;
 use super::refusal::Refused;
-use super::{Handles, admit_as};
 use crate::access::Role;
 use crate::clock::Clock;
 
@@ -111,7 +112,7 @@ pub(super) async fn stand_in(
         }
         return next.run(request).await;
     }
-    if let Err(refused) = admit_as(Role::Viewer, &handles.access, peer, request.headers()) {
+    if let Err(refused) = admit_as(Role::Viewer, &handles.access, peer, request.headers()).await {
         return refused.into_response();
     }
     answer_for_the_world(&guest, led, &request)

@@ -10,30 +10,35 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post, put};
 use axum::serve::ListenerExt;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::access::{self, Access, Action, Role};
+use crate::access::{Access, Role};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::problems::Problems;
+use crate::update::Updates;
 use crate::{sheet, tally, turn, webrtc};
 
 mod address;
+mod admission;
 mod captive;
+mod health;
 mod ice;
+mod lamps;
 mod language;
 mod page;
 mod refusal;
 mod setup_sheet;
 mod status;
+mod updates;
 mod whep;
 mod wire;
 mod ws;
@@ -71,12 +76,18 @@ pub struct Handles {
     pub sessions: webrtc::Handle,
     /// The newest tally.
     pub tally: watch::Receiver<Arc<tally::Snapshot>>,
+    /// Whether the client that follows tally still does.
+    pub tally_pulse: tally::Pulse,
     /// What is wrong right now.
     pub problems: Problems,
+    /// Updates of this box.
+    pub updates: Updates,
     /// Where people reach what listens on an address, as it is when asked.
     pub reachable: fn(SocketAddr) -> Vec<SocketAddr>,
     /// What the box is and where it listens.
     pub about: watch::Receiver<Arc<About>>,
+    /// The lamps, and tests of them.
+    pub lamps: crate::lamps::Commands,
     /// Where phones are led on the box's own Wi-Fi; `None` when it has none.
     pub portal: Option<Portal>,
     /// How viewers are relayed; `None` when they are not.
@@ -166,9 +177,15 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Viewer, captive::API, get(captive::api))
         .add(Role::Viewer, "/api/v1/ice-servers", get(ice::servers))
         .add(Role::Director, "/api/v1/status", get(status::status))
+        .add(Role::Viewer, "/api/v1/lamps", get(lamps::state))
+        .add(Role::Administrator, "/api/v1/lamps/test", post(lamps::test).delete(lamps::end_test))
+        .add(Role::Administrator, "/api/v1/lamps/{name}/identify", post(lamps::identify))
         .add(Role::Director, "/setup-sheet", get(setup_sheet::page))
         .add(Role::Viewer, "/assets/setup-sheet.css", get(setup_sheet::style))
-        .add(Role::Viewer, "/healthz", get(|| async { "ok\n" }))
+        .add(Role::Viewer, "/api/v1/update", get(updates::progress))
+        .add(Role::Administrator, "/api/v1/update", put(updates::upload))
+        .add(Role::Administrator, "/api/v1/update/restart", post(updates::restart))
+        .add(Role::Viewer, "/healthz", get(health::health))
         .router
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
@@ -177,7 +194,8 @@ pub fn router(handles: Handles) -> Router {
         .with_state(handles)
 }
 
-/// Collects routes so that none can be added without the role it needs.
+/// Collects routes so that none can be added without the role it needs. One address may ask for different roles by
+/// method: it is added once for each.
 struct Routes {
     access: Access,
     router: Router<Handles>,
@@ -196,33 +214,8 @@ impl Routes {
     }
 
     fn guarded(&self, role: Role, methods: MethodRouter<Handles>) -> MethodRouter<Handles> {
-        methods.layer(middleware::from_fn_with_state((self.access.clone(), role), admit))
+        methods.layer(middleware::from_fn_with_state((self.access.clone(), role), admission::admit))
     }
-}
-
-async fn admit(
-    State((access, role)): State<(Access, Role)>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match admit_as(role, &access, peer, request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
-    }
-}
-
-fn admit_as(role: Role, access: &Access, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refused> {
-    let secret = bearer(headers);
-    let asked = access::Request { action: Action::Act(role), from: Some(peer.ip()), secret: secret.as_deref() };
-    access.admit(&asked).map_err(Refused::from)
-}
-
-/// The bearer token of a request (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// What every answer says to browsers, whatever it answers.

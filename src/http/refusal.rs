@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::admission::retry_after_s;
 use crate::access::Refusal;
 use crate::media::{InvalidStreamName, TransformProblem};
 use crate::webrtc::{CreateError, PatchError};
@@ -27,6 +28,16 @@ struct Body<'a> {
 impl Refused {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), retry_after_s: None }
+    }
+
+    /// The same in other words.
+    pub(super) fn in_words(self, detail: &str) -> Self {
+        Self { detail: detail.to_owned(), ..self }
+    }
+
+    /// The words for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub(super) fn unknown_address() -> Self {
@@ -55,6 +66,11 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::SecretNeeded => Self::new(StatusCode::UNAUTHORIZED, "secret_needed", refusal.to_string()),
+            Refusal::SecretWrong => Self::new(StatusCode::UNAUTHORIZED, "secret_wrong", refusal.to_string()),
+            Refusal::LockedOut { left } => Self {
+                retry_after_s: Some(retry_after_s(left)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "locked_out", refusal.to_string())
+            },
             Refusal::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", refusal.to_string()),
         }
     }

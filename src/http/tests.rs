@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{Method, Request as HttpRequest};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -21,6 +22,34 @@ impl Transform for Nothing {
     }
 }
 
+/// A media thread that is not running, which has ended once it is dropped.
+fn media(clock: &Clock) -> (webrtc::Handle, webrtc::Server) {
+    let config = webrtc::Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        public_addresses: Vec::new(),
+        local_addresses: Vec::new,
+        max_viewers: 2,
+        threads: 1,
+        pacing: webrtc::Pacing { live_bps: None, join_bps: 100_000_000 },
+        lip_sync: false,
+    };
+    webrtc::Server::bind(config, clock.clone()).unwrap()
+}
+
+/// A client of vMix that is not running, which has ended once it is dropped.
+fn client(clock: &Clock) -> tally::Vmix {
+    let config = tally::VmixConfig { host: tally::Host::Auto, tcp_port: 1, http_port: 1, cameras: Vec::new() };
+    tally::Vmix::new(tally::VmixParts {
+        config: watch::channel(config).1,
+        auto: watch::channel(None).1,
+        clock: clock.clone(),
+        problems: Problems::default(),
+        shutdown: tokio_util::sync::CancellationToken::new(),
+        publish: watch::channel(Arc::default()).0,
+        seed: 1,
+    })
+}
+
 /// The routes of a box on a manual clock whose media thread is not running.
 pub(super) struct Bench {
     pub(super) handles: Handles,
@@ -31,19 +60,11 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let (clock, _) = Clock::manual();
-        let (access, problems) = (Access::open(), Problems::default());
+        let (access, problems) = (Access::new(None, clock.clone()), Problems::default());
         let renditions = Renditions::new(|| Box::new(Nothing), || Box::new(Nothing));
         let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), renditions);
-        let config = webrtc::Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            public_addresses: Vec::new(),
-            local_addresses: Vec::new,
-            max_viewers: 2,
-            threads: 1,
-            pacing: webrtc::Pacing { live_bps: None, join_bps: 100_000_000 },
-            lip_sync: false,
-        };
-        let (sessions, _) = webrtc::Server::bind(config, clock.clone()).unwrap();
+        let (sessions, _) = media(&clock);
+        let tally_pulse = client(&clock).pulse();
         let (_tally, tally) = watch::channel(Arc::new(tally::Snapshot::default()));
         let (_about, about) = watch::channel(Arc::new(About {
             version: "1.2.3",
@@ -55,12 +76,31 @@ impl Bench {
             own: None,
         }));
         let reachable = |listen: SocketAddr| vec![SocketAddr::from(([10, 0, 0, 7], listen.port()))];
-        let handles =
-            Handles { clock, access, hub, sessions, tally, problems, reachable, about, portal: None, ice: None };
+        let handles = Handles {
+            clock,
+            access,
+            hub,
+            sessions,
+            tally,
+            tally_pulse,
+            problems,
+            updates: Updates::default(),
+            reachable,
+            about,
+            lamps: crate::lamps::Commands::new(Vec::new()),
+            portal: None,
+            ice: None,
+        };
         Self { handles, _tally, _about }
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = HttpRequest::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -84,7 +124,7 @@ impl Bench {
 
 pub(super) struct Answer {
     parts: axum::http::response::Parts,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answer {
@@ -96,7 +136,7 @@ impl Answer {
         self.parts.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn code(&self) -> String {
+    pub(super) fn code(&self) -> String {
         let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
         problem["code"].as_str().unwrap().to_owned()
     }
@@ -324,17 +364,22 @@ fn a_streams_sound_is_the_one_that_viewers_hear() {
     assert_eq!(sound(), described);
 }
 
-#[test]
-fn a_bearer_token_is_found_whatever_the_case_of_its_scheme() {
-    let token = |value: &str| {
-        let mut headers = axum::http::HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-        bearer(&headers)
-    };
-    assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
-    assert_eq!(token("bearer abc").as_deref(), Some("abc"));
-    assert_eq!(token("Basic abc"), None);
-    assert_eq!(token("abc"), None);
+#[tokio::test(start_paused = true)]
+async fn the_box_is_well_as_long_as_media_and_tally_answer() {
+    let mut bench = Bench::new();
+    let well = bench.get("/healthz").await;
+    assert_eq!((well.status(), well.body.as_str()), (200, r#"{"version":"1.2.3","uptime_s":0}"#));
+    let client = client(&bench.handles.clock);
+    bench.handles.tally_pulse = client.pulse();
+    let stalled = bench.get("/healthz").await;
+    assert_eq!((stalled.status(), stalled.code()), (503, "stalled".into()));
+    assert!(stalled.body.contains("the client that follows vMix's tally does not answer"), "{}", stalled.body);
+    let (sessions, media) = media(&bench.handles.clock);
+    bench.handles.sessions = sessions;
+    let both = bench.get("/healthz").await;
+    assert!(both.body.contains("serves viewers does not answer, and the client"), "{}", both.body);
+    drop((client, media));
+    assert_eq!(bench.get("/healthz").await.status(), 200);
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 
 use super::address::SessionId;
-use super::{Handles, Named, Refused, bearer, ice};
+use super::admission::bearer;
+use super::{Handles, Named, Refused, ice};
 use crate::hub::JoinRequest;
 
 const SDP: &str = "application/sdp";

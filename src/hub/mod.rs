@@ -319,7 +319,7 @@ impl Hub {
     }
 
     fn admit(&self, action: Action, from: Option<IpAddr>, secret: Option<&str>) -> Result<(), Refusal> {
-        self.0.access.admit(&Request { action, from, secret })
+        self.0.access.admit(&Request { action, from, passed_on: false, secret })
     }
 
     fn emit(&self, event: Event) {

@@ -87,7 +87,7 @@ impl Studio {
             Box::new(Voice { words, hanging, units: 0, unreadable: false }) as Box<dyn Transform>
         };
         let renditions = Renditions { obstacle, ..Renditions::new(marking, voice) };
-        let hub = Hub::new(clock.clone(), Access::open(), problems.clone(), renditions);
+        let hub = Hub::new(clock.clone(), Access::new(None, clock.clone()), problems.clone(), renditions);
         Self { hub, hand, clock, problems, words, hanging }
     }
 

@@ -23,6 +23,14 @@ pub struct Environment {
     /// `RETURNFEED_IDENTITY`: where the SD-card image keeps what makes this box one of a kind
     /// ([`super::Identity`]). Unset everywhere else: such a machine has its own name, and announces nothing.
     pub identity: Option<PathBuf>,
+    /// `RETURNFEED_UPDATE_KEY`: the public key (PEM) that updates of this machine are signed for. Unset everywhere but
+    /// in the SD-card image: such a machine takes no updates, because nothing on it would write them.
+    pub update_key: Option<PathBuf>,
+    /// `RETURNFEED_LAMPS`: the Unix socket on which the lamp process is told what to show, else
+    /// `/run/returnfeed-lamps/socket`.
+    pub lamps: PathBuf,
+    /// `RETURNFEED_LAMPS_RECORD`: the lamp process drives nothing, and writes into this file what would be seen.
+    pub lamps_record: Option<PathBuf>,
 }
 
 impl Environment {
@@ -63,6 +71,9 @@ impl Environment {
             notify_socket: variable("NOTIFY_SOCKET").filter(|value| !value.is_empty()),
             watchdog: watchdog.map(Duration::from_micros),
             identity: path("RETURNFEED_IDENTITY"),
+            update_key: path("RETURNFEED_UPDATE_KEY"),
+            lamps: path("RETURNFEED_LAMPS").unwrap_or_else(|| "/run/returnfeed-lamps/socket".into()),
+            lamps_record: path("RETURNFEED_LAMPS_RECORD"),
         }
     }
 }

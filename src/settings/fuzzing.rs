@@ -7,6 +7,18 @@ pub fn settings(data: &[u8]) {
     match read::read("fuzz.toml", data) {
         Ok(settings) => {
             assert!(settings.cameras.iter().all(|camera| !camera.inputs.is_empty() && !camera.mixes.is_empty()));
+            let mut pins: Vec<u8> =
+                settings.lamps.iter().flat_map(|lamp| lamp.program_pin.into_iter().chain(lamp.preview_pin)).collect();
+            let count = pins.len();
+            pins.sort_unstable();
+            pins.dedup();
+            assert_eq!(pins.len(), count);
+            assert!(pins.iter().all(|pin| (2..=27).contains(pin) && *pin != 21));
+            for lamp in &settings.lamps {
+                assert!(lamp.program_pin.is_some() || lamp.preview_pin.is_some() || lamp.leds.is_some());
+                let strip = settings.strip.as_ref().map_or(0, |strip| strip.leds);
+                assert!(lamp.leds.is_none_or(|leds| (1..=leds.last).contains(&leds.first) && leds.last <= strip));
+            }
             assert!(settings.needs_restart(&settings).is_empty());
         }
         Err(SettingsError::Refused(mistakes)) => {

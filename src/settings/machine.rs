@@ -26,6 +26,9 @@ impl Settings {
                 line(word, &port);
             }
         }
+        if let Some(relay) = self.relay.listen.filter(|relay| relay.port() != 0) {
+            line("relay-port", &relay.port());
+        }
         if let Some(network) = &self.network.address {
             line("address", &format_args!("{}/{}", network.address, network.prefix));
         }
@@ -101,10 +104,11 @@ mod tests {
     fn what_was_set_is_told() {
         let told = lines(
             "[http]\nlisten = \"[::]:9000\"\n[network]\naddress = \"192.168.1.20/24\"\ngateway = \"192.168.1.1\"\n\
-             dns = [\"9.9.9.9\"]\n[wifi]\ncountry = \"kr\"\nchannel = 36\nname = \"부조정실\"\nsecurity = \"wpa3\"",
+             dns = [\"9.9.9.9\"]\n[relay]\nlisten = \"[::]:8099\"\n[wifi]\ncountry = \"kr\"\nchannel = 36\nname = \"부조정실\"\nsecurity = \"wpa3\"",
         );
         for line in [
             "page-port 9000",
+            "relay-port 8099",
             "address 192.168.1.20/24",
             "gateway 192.168.1.1",
             "dns 9.9.9.9",

@@ -13,6 +13,7 @@ mod environment;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+mod lamps;
 mod machine;
 mod mistake;
 mod network;
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub use bind::describe_bind_error;
 pub use environment::Environment;
 pub use identity::{Identity, IdentityError};
+pub use lamps::{ActiveLevel, ColourOrder, LAMP_PAIRS, Lamp, LampFollows, Leds, ShowPart, Strip};
 pub use mistake::{Mistake, SettingsError};
 pub use network::{Ipv4Network, Network};
 pub use values::{
@@ -71,12 +73,18 @@ pub struct Settings {
     pub wifi: Wifi,
     /// `[vmix]`: where tally comes from.
     pub vmix: Vmix,
+    /// `[relay]`: where lights that speak vMix's protocol get tally from.
+    pub relay: Relay,
     /// `[log]`: what is logged.
     pub log: Log,
     /// `[[stream]]`, in the file's order; names are unique.
     pub streams: Vec<Stream>,
     /// `[[camera]]`, in the file's order; names are unique.
     pub cameras: Vec<Camera>,
+    /// `[[lamp]]`, in the file's order; names are unique, and no pin and no LED belongs to two.
+    pub lamps: Vec<Lamp>,
+    /// `[strip]`: what the lamps' LEDs are on.
+    pub strip: Option<Strip>,
     places: Places,
 }
 
@@ -142,6 +150,14 @@ pub struct Vmix {
     pub tcp_port: u16,
     /// vMix's Web Controller, for input names when the TCP API gives none.
     pub http_port: u16,
+}
+
+/// `[relay]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relay {
+    /// TCP address on which the box is a vMix for tally lights; `None`: it is none. `[::]` means every IPv6 and every
+    /// IPv4 address.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[log]`.
@@ -303,6 +319,9 @@ impl Settings {
             ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
             ("network", self.network != new.network),
             ("wifi", self.wifi != new.wifi),
+            ("lamp", self.lamps != new.lamps),
+            ("strip", self.strip != new.strip),
+            (schema::RELAY_LISTEN, self.relay.listen != new.relay.listen),
         ];
         let listens = self.listens().into_iter().zip(new.listens());
         let listens = listens.map(|((key, before), (_, after))| (key, before != after));
@@ -310,7 +329,7 @@ impl Settings {
     }
 
     /// Why an address of these settings could not be bound, with file and line when the file sets it.
-    /// `key` is `http.listen`, `srt.listen`, `webrtc.listen` or `turn.listen`.
+    /// `key` is `http.listen`, `srt.listen`, `webrtc.listen`, `turn.listen` or `relay.listen`.
     pub fn describe_bind_error(&self, key: &str, addr: SocketAddr, error: &std::io::Error) -> String {
         let text = describe_bind_error(key, addr, error);
         match self.places.lines.get(key) {

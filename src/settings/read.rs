@@ -16,6 +16,7 @@ use super::{LARGEST_FILE, Mistake, Settings, SettingsError};
 use kinds::{listen_address, wrong_type};
 
 mod kinds;
+mod lamps;
 mod sections;
 mod wifi;
 
@@ -119,7 +120,7 @@ impl Reader<'_> {
 
     fn document(&mut self, document: &DeTable<'_>) {
         let mut listens: Vec<(&'static str, Span)> = Vec::new();
-        let mut address = None;
+        let (mut address, mut strip, mut lamps) = (None, None, Vec::new());
         for (key, value) in document {
             let section = schema::SECTIONS.into_iter().find(|section| section.name == key.get_ref().as_ref());
             let Some(section) = section else {
@@ -136,14 +137,18 @@ impl Reader<'_> {
                     "network" => self.network(&table, &mut address),
                     "wifi" => self.wifi(&table),
                     "vmix" => self.vmix(&table),
+                    "relay" => self.relay(&table, &mut listens),
                     "log" => self.log(&table),
                     "stream" => self.stream(&table),
+                    "lamp" => self.lamp(&table, &mut lamps),
+                    "strip" => self.strip(&table, &mut strip),
                     _ => self.camera(&table),
                 }
             }
         }
         self.listens(&listens);
         self.networks(address.as_ref());
+        self.lamps(&lamps, strip.as_ref());
     }
 
     fn unknown_section(&mut self, key: &str, span: &Span, value: &Spanned<DeValue<'_>>) {
@@ -269,23 +274,31 @@ impl Reader<'_> {
         default: SocketAddr,
         listens: &mut Vec<(&'static str, Span)>,
     ) -> SocketAddr {
-        let example = format!("\"{default}\"");
-        let Some(found) = self.value(table, "listen", |value| listen_address(value, &example)) else {
-            return default;
-        };
+        self.listen_if_given(table, key, &format!("\"{default}\""), listens).unwrap_or(default)
+    }
+
+    fn listen_if_given(
+        &mut self,
+        table: &Table<'_>,
+        key: &'static str,
+        example: &str,
+        listens: &mut Vec<(&'static str, Span)>,
+    ) -> Option<SocketAddr> {
+        let found = self.value(table, "listen", |value| listen_address(value, example))?;
         self.settings.places.file = self.text.file().to_owned();
         self.settings.places.lines.insert(key, self.text.line(found.span.start));
         listens.push((key, found.span));
-        found.value
+        Some(found.value)
     }
 
     /// What listens by the same protocol needs ports of its own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
-        let Settings { http, srt, webrtc, turn, .. } = &self.settings;
-        let relay = turn.enabled.then_some((schema::TURN_LISTEN, turn.listen));
+        let Settings { http, srt, webrtc, turn, relay, .. } = &self.settings;
+        let turn = turn.enabled.then_some((schema::TURN_LISTEN, turn.listen));
         let udp = [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
-        let udp: Vec<_> = udp.into_iter().chain(relay).collect();
-        let tcp: Vec<_> = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(relay).collect();
+        let udp: Vec<_> = udp.into_iter().chain(turn).collect();
+        let lights = relay.listen.map(|listen| (schema::RELAY_LISTEN, listen));
+        let tcp: Vec<_> = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(lights).chain(turn).collect();
         for (protocol, all) in [("UDP", udp), ("TCP", tcp)] {
             for (nth, (key, address)) in all.iter().enumerate() {
                 for (other, taken) in all.iter().take(nth) {

@@ -9,6 +9,9 @@ pub(super) const WEBRTC_LISTEN: &str = "webrtc.listen";
 /// `[turn] listen`.
 pub(super) const TURN_LISTEN: &str = "turn.listen";
 
+/// `[relay] listen`.
+pub(super) const RELAY_LISTEN: &str = "relay.listen";
+
 /// One section of the file.
 pub(super) struct Section {
     pub(super) name: &'static str,
@@ -37,14 +40,22 @@ pub(super) const NETWORK: Section = Section { name: "network", repeats: false, k
 pub(super) const WIFI: Section =
     Section { name: "wifi", repeats: false, keys: &["mode", "country", "channel", "name", "passphrase", "security"] };
 pub(super) const VMIX: Section = Section { name: "vmix", repeats: false, keys: &["host", "tcp_port", "http_port"] };
+pub(super) const RELAY: Section = Section { name: "relay", repeats: false, keys: &["listen"] };
 pub(super) const LOG: Section = Section { name: "log", repeats: false, keys: &["level"] };
 pub(super) const STREAM: Section = Section { name: "stream", repeats: true, keys: &["name", "source", "passphrase"] };
 pub(super) const CAMERA: Section =
     Section { name: "camera", repeats: true, keys: &["name", "inputs", "mixes", "overlays"] };
 
+pub(super) const LAMP: Section = Section {
+    name: "lamp",
+    repeats: true,
+    keys: &["name", "camera", "input", "any_of", "show", "program_pin", "preview_pin", "active", "brightness", "leds"],
+};
+pub(super) const STRIP: Section = Section { name: "strip", repeats: false, keys: &["leds", "order", "device"] };
+
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 11] =
-    [&HTTP, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &LOG, &STREAM, &CAMERA];
+pub(super) const SECTIONS: [&Section; 14] =
+    [&HTTP, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP];
 
 /// The candidate a person most likely meant, if one is near enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

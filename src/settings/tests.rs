@@ -51,8 +51,9 @@ fn the_example_shows_every_key_with_its_default() {
     let table: toml::Table = text.parse().unwrap();
     for section in SECTIONS {
         let written = match &table[section.name] {
-            toml::Value::Array(tables) => tables[0].as_table().unwrap(),
-            table => table.as_table().unwrap(),
+            // What excludes one another stands in several of them.
+            toml::Value::Array(tables) => tables.iter().flat_map(|table| table.as_table().unwrap().clone()).collect(),
+            table => table.as_table().unwrap().clone(),
         };
         for key in section.keys {
             assert!(
@@ -66,10 +67,14 @@ fn the_example_shows_every_key_with_its_default() {
     assert_eq!(settings.cameras.len(), 1);
     settings.cameras.clear();
     settings.streams.clear();
+    assert_eq!(settings.lamps.len(), 4);
+    settings.lamps.clear();
+    assert_eq!(settings.strip.take(), Some(Strip { leds: 8, order: ColourOrder::default(), device: (0, 0) }));
     assert!(settings.network.address.is_some());
     settings.network = Network::default();
     assert!(settings.wifi.name.is_some() && settings.wifi.passphrase.is_some());
     settings.wifi = Wifi::default();
+    assert!(settings.relay.listen.take().is_some());
     assert_eq!(settings, Settings::default());
 }
 
@@ -172,7 +177,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [log], [[stream]], [[camera]]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]], [[lamp]], [strip]",
             ],
         ),
         (
@@ -333,8 +338,8 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "[[camera]]\nname = 'a'\ninputs = [0, '', 1, 1]",
             &[
-                "3:11: vMix numbers its inputs from 1 (to 10000 at most); name each input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`",
-                "3:14: an input's key or title is empty; name each input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`",
+                "3:11: vMix numbers its inputs from 1 (to 10000 at most); name an input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`",
+                "3:14: an input's key or title is empty; name an input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`",
                 "3:21: `inputs` names this twice; leave one out",
             ],
         ),
@@ -472,6 +477,21 @@ fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
 }
 
 #[test]
+fn the_relay_is_off_until_it_has_an_address_of_its_own() {
+    assert_eq!(Settings::default().relay.listen, None);
+    assert_eq!(parse("[relay]").relay.listen, None);
+    let on = parse("[relay]\nlisten = '[::]:8099'");
+    assert_eq!(on.relay.listen, "[::]:8099".parse().ok());
+    assert_eq!(Settings::default().needs_restart(&on), ["relay.listen"]);
+    let taken = mistakes("[relay]\nlisten = '0.0.0.0:8889'");
+    assert_eq!(taken, ["2:10: TCP port 8889 is already taken by [http] listen; choose another port"]);
+    let taken = mistakes("[relay]\nlisten = '[::]:8099'\n[http]\nlisten = '[::]:8099'");
+    assert_eq!(taken, ["4:10: TCP port 8099 is already taken by [relay] listen; choose another port"]);
+    assert!(mistakes("[relay]\nlisten = 8099")[0].contains("`listen = \"[::]:8099\"`"));
+    parse("[relay]\nlisten = '[::]:8890'");
+}
+
+#[test]
 fn a_fixed_address_must_be_one_and_its_router_beside_it() {
     for (text, wrong) in [
         ("[network]\naddress = '192.168.1.0/24'", "2:11: `192.168.1.0/24` is no address that a box can have"),
@@ -564,6 +584,16 @@ fn the_environment_says_who_watches_the_program() {
 }
 
 #[test]
+fn the_environment_says_where_the_key_of_the_updates_is() {
+    let read = |value: &'static str| {
+        let variable = move |asked: &str| (asked == "RETURNFEED_UPDATE_KEY").then(|| value.into());
+        Environment::from_variables(variable, None).update_key
+    };
+    assert_eq!(read("/usr/share/returnfeed/update-key.pem"), Some("/usr/share/returnfeed/update-key.pem".into()));
+    assert_eq!((read(""), read("key.pem")), (None, None));
+}
+
+#[test]
 fn a_file_of_nothing_but_mistakes_is_refused_quickly() {
     for text in [
         format!("camera = [{}]", "{},".repeat(80_000)),
@@ -591,5 +621,135 @@ proptest! {
         let end = (at + bytes.len()).min(text.len());
         text.splice(at..end, bytes);
         fuzzing::settings(&text);
+    }
+}
+
+#[test]
+fn lamps_without_pins_are_given_the_next_free_pair_and_a_name() {
+    let settings = parse(
+        r#"
+        [[lamp]]
+        any_of = ["A", "B"]
+        [[lamp]]
+        camera = "B"
+        preview_pin = 22
+        active = "low"
+        brightness = 40
+        [[lamp]]
+        show = "recording"
+        [[lamp]]
+        input = "CAM 3"
+        leds = "2-4"
+        [[lamp]]
+        name = "Door"
+        input = 3
+        [strip]
+        leds = 4
+        order = "RGB"
+        device = "/dev/spidev0.1"
+        [[camera]]
+        name = "A"
+        inputs = [1]
+        [[camera]]
+        name = "B"
+        inputs = [2]
+        "#,
+    );
+    let lamps: Vec<_> =
+        settings.lamps.iter().map(|lamp| (lamp.name.as_str(), lamp.program_pin, lamp.preview_pin)).collect();
+    let expected = [
+        ("A, B", Some(17), Some(27)),
+        ("B", None, Some(22)),
+        ("recording", Some(24), None),
+        ("CAM 3", None, None),
+        ("Door", Some(16), Some(26)),
+    ];
+    assert_eq!(lamps, expected);
+    assert_eq!((settings.lamps[1].active, settings.lamps[1].brightness), (ActiveLevel::Low, 40));
+    assert_eq!(settings.lamps[3].leds, Some(Leds { first: 2, last: 4 }));
+    assert_eq!(settings.lamps[4].follows, LampFollows::Input(InputRef::Number(3)));
+    assert_eq!(settings.strip, Some(Strip { leds: 4, order: ColourOrder([0, 1, 2]), device: (0, 1) }));
+    assert_eq!(Settings::default().needs_restart(&settings), ["lamp", "strip"]);
+}
+
+#[test]
+fn pins_that_cannot_be_a_lamps_are_refused_in_words() {
+    let pin = |pin: &str, more: &str| {
+        let text = format!("[[lamp]]\ninput = 1\nprogram_pin = {pin}\n{more}");
+        mistakes(&text).into_iter().next().unwrap_or_default()
+    };
+    for (number, more, words) in [
+        ("28", "", "3:15: `program_pin` must be 0 to 27; write it as `program_pin = 17`"),
+        ("21", "", "3:15: GPIO 21 is the reset button's; choose one of 9 to 20 and 22 to 27"),
+        ("1", "", "3:15: GPIO 1 is where a board on the header says what it is; choose one of 9 to 27"),
+        (
+            "4",
+            "",
+            "3:15: GPIO 4 is high while the box starts, so this lamp would be lit; choose one of 9 to 27, or a lamp with `active = \"low\"`",
+        ),
+        ("17", "preview_pin = 17", "4:15: GPIO 17 belongs to another lamp already; give each light a pin of its own"),
+        (
+            "17",
+            "[[lamp]]\ninput = 2\npreview_pin = 17",
+            "6:15: GPIO 17 belongs to another lamp already; give each light a pin of its own",
+        ),
+        (
+            "10",
+            "[strip]\nleds = 1",
+            "3:15: GPIO 10 belongs to the SPI bus that the strip hangs on; choose one of 12 to 27",
+        ),
+    ] {
+        assert_eq!(pin(number, more), words);
+    }
+    for (number, more) in [("4", "active = \"low\""), ("10", ""), ("9", "")] {
+        parse(&format!("[[lamp]]\ninput = 1\nprogram_pin = {number}\n{more}"));
+    }
+    let many = "[[lamp]]\nname = 'N'\ninput = 1\n";
+    let many: String = (0..9).map(|n| many.replace('N', &n.to_string())).collect();
+    assert_eq!(
+        mistakes(&many),
+        [
+            "25:1: no pair of pins is left for this lamp; give lamps with one light a `program_pin` alone, or hang some on a [strip]"
+        ]
+    );
+}
+
+#[test]
+fn what_a_lamp_shows_is_checked() {
+    let cameras = "[[camera]]\nname = \"Crane\"\ninputs = [1]\n";
+    for (lamp, words) in [
+        ("", "this [[lamp]] does not say what it shows"),
+        ("input = 1\ncamera = \"Crane\"", "this [[lamp]] shows more than one thing"),
+        ("camera = \"crane\"", "there is no [[camera]] named \"crane\"; did you mean \"Crane\"?"),
+        ("camera = \"Dolly\"", "there is no [[camera]] named \"Dolly\"; the cameras are \"Crane\""),
+        ("any_of = [\"Crane\", \"Dolly\"]", "there is no [[camera]] named \"Dolly\"; the cameras are \"Crane\""),
+        ("any_of = []", "`any_of` is empty, so this lamp could never be lit"),
+        ("show = \"stream\"", "`show` cannot be \"stream\"; did you mean \"streaming\"?"),
+        (
+            "show = \"streaming\"\npreview_pin = 17",
+            "a lamp for streaming or recording knows no preview; leave `preview_pin` out",
+        ),
+        ("input = 1\nbrightness = 0", "`brightness` must be 1 to 100"),
+        ("input = 1\nactive = \"hi\"", "`active` cannot be \"hi\""),
+        ("input = 1\nleds = \"1-8\"", "there is no [strip] for these LEDs; add `[strip]` with `leds = 24`"),
+        ("input = 1\nleds = \"8-1\"", "`8-1` names no LEDs of a strip"),
+        ("input = 1\nleds = \"0\"", "`0` names no LEDs of a strip"),
+        ("input = 1\nleds = \"3-5\"\n[strip]\nleds = 4", "the strip has 4 LEDs and no number 5"),
+        (
+            "input = 1\nleds = \"1-2\"\n[[lamp]]\ninput = 2\nleds = \"2\"\n[strip]\nleds = 4",
+            "some of these LEDs belong to the lamp \"Input 1\"",
+        ),
+        (
+            "input = 1\n[[lamp]]\ninput = 1",
+            "there is already a [[lamp]] named \"Input 1\"; give each lamp a `name` of its own",
+        ),
+        ("input = 1\n[strip]\norder = \"GRB\"", "this [strip] has no `leds`"),
+        ("input = 1\n[strip]\nleds = 401", "`leds` must be 1 to 400"),
+        ("input = 1\n[strip]\nleds = 1\ndevice = \"/dev/spidev1.0\"", "a strip cannot hang on `/dev/spidev1.0`"),
+        ("input = 1\n[strip]\nleds = 1\ndevice = \"/dev/ttyS0\"", "`/dev/ttyS0` is no SPI bus"),
+    ] {
+        let found = mistakes(&format!("{cameras}[[lamp]]\n{lamp}"));
+        let [found] = found.as_slice() else { panic!("{lamp}: {found:?}") };
+        assert!(found.contains(words), "{lamp}: {found}");
     }
 }

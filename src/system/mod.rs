@@ -1,11 +1,13 @@
 //! The machine around the program.
 //!
 //! Owns: what is remembered across restarts, which addresses the machine has, by which names it is
-//! found, where logs go, what the service manager is told, what its radio and its card are able to do, where the header's pins are, and the button
+//! found, where logs go, what the service manager is told, how the running program is, what its radio and its card are able
+//! to do, where the header's pins are, and the button
 //! that asks for a factory reset.
 //! Does not own: settings, which people write.
 
 mod addresses;
+mod health;
 mod limits;
 pub mod logging;
 mod machine;
@@ -17,10 +19,11 @@ mod store;
 mod supervisor;
 
 pub use addresses::local_addresses;
+pub use health::{Unwell, ask_health};
 pub use limits::raise_open_files;
 pub use machine::{Radio, keeps_nothing, radio};
 pub use names::Names;
-pub use pins::header_chip;
+pub use pins::{has_header, header_chip, lamp_chip};
 pub use reachable::reachable;
 pub use reset_button::{CannotRead, reset_is_asked_for};
 pub use store::Store;

@@ -9,6 +9,9 @@ use gpiocdev::chip::{Chip, chips};
 /// depend on which driver was faster.
 const HEADER_CHIPS: [&str; 3] = ["pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1"];
 
+/// How the label of the only chip of QEMU's `virt` machine ends (ARM PrimeCell GPIO); it has eight lines.
+const EMULATED: &str = ".pl061";
+
 /// The names of the machine in its device tree, the most exact first, with a zero byte behind each (Devicetree
 /// Specification §2.3.1).
 const COMPATIBLE: &str = "/sys/firmware/devicetree/base/compatible";
@@ -21,9 +24,18 @@ pub fn has_header() -> bool {
 /// The character device of the header's pins; line numbers on it are the BCM numbers of the pins. `None` as long as
 /// no driver has it.
 pub fn header_chip() -> Option<PathBuf> {
+    chip(|label| HEADER_CHIPS.contains(&label))
+}
+
+/// The character device that lamps hang on: the header's, or that of the emulated machine which tests run on.
+pub fn lamp_chip() -> Option<PathBuf> {
+    header_chip().or_else(|| chip(|label| label.ends_with(EMULATED)))
+}
+
+/// The first chip whose label is the one looked for.
+fn chip(is: impl Fn(&str) -> bool) -> Option<PathBuf> {
     let label = |path: &Path| Chip::from_path(path).and_then(|chip| chip.info()).map(|info| info.label);
-    let mut chips = chips().ok()?.into_iter();
-    chips.find(|path| label(path).is_ok_and(|label| HEADER_CHIPS.contains(&label.as_str())))
+    chips().ok()?.into_iter().find(|path| label(path).is_ok_and(|label| is(&label)))
 }
 
 fn is_raspberry_pi(compatible: &[u8]) -> bool {

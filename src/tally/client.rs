@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::protocol::{Event, Protocol};
 use super::state::{Change, State, Update};
+use super::verbatim::{Mouth, Words};
 use super::xml::{self, Document};
 use super::{CameraConfig, Snapshot};
 use crate::clock::Clock;
@@ -79,6 +81,7 @@ pub struct Vmix {
     publish: watch::Sender<Arc<Snapshot>>,
     protocol: Protocol,
     state: State,
+    mouth: Mouth,
     reports: Reports,
     beat: Beat,
     jitter: u64,
@@ -142,7 +145,8 @@ struct Target {
 struct Fetched {
     over_http: bool,
     asked: Instant,
-    result: Result<Document, String>,
+    /// What was read, and the bytes that it was read from.
+    result: Result<(Document, Bytes), String>,
 }
 
 impl Vmix {
@@ -158,6 +162,7 @@ impl Vmix {
             publish,
             protocol: Protocol::default(),
             state: State::new(cameras),
+            mouth: Mouth::new(),
             reports: Reports::new(problems),
             beat: Beat::new(),
             // Zero is the one state that xorshift does not leave.
@@ -168,6 +173,11 @@ impl Vmix {
     /// Tells, while it runs, whether it still goes round.
     pub fn pulse(&self) -> Pulse {
         self.beat.pulse()
+    }
+
+    /// What vMix says, word for word, for lights that speak its protocol.
+    pub fn words(&self) -> Words {
+        self.mouth.words()
     }
 
     /// Follows vMix until the shutdown. Ends for no other reason.
@@ -190,6 +200,7 @@ impl Vmix {
             };
             self.protocol.disconnected(self.clock.now());
             self.apply(Update::Lost);
+            self.mouth.lost();
             match end {
                 End::Shutdown => break,
                 End::Elsewhere => delay = RETRY_FIRST,
@@ -319,15 +330,19 @@ impl Vmix {
             let now = self.clock.now();
             match event {
                 Event::Tally(tally) => {
+                    self.mouth.tally(now, &tally);
                     self.apply(Update::Tally(tally));
                     self.reports.live(&target.host);
                     *delay = RETRY_FIRST;
                 }
-                Event::Version(version) => self.apply(Update::Version(version)),
+                Event::Version(version) => {
+                    self.mouth.version(&version);
+                    self.apply(Update::Version(version));
+                }
                 Event::Document { bytes, asked } if bytes.len() > LONG_DOCUMENT => {
                     fetches.spawn(async move {
-                        let read = tokio::task::spawn_blocking(move || xml::parse(&bytes)).await;
-                        let result = match read {
+                        let read = tokio::task::spawn_blocking(move || xml::parse(&bytes).map(|read| (read, bytes)));
+                        let result = match read.await {
                             Ok(result) => result.map_err(|err| err.to_string()),
                             Err(err) => Err(err.to_string()),
                         };
@@ -335,7 +350,7 @@ impl Vmix {
                     });
                 }
                 Event::Document { bytes, asked } => {
-                    let result = xml::parse(&bytes).map_err(|err| err.to_string());
+                    let result = xml::parse(&bytes).map(|read| (read, bytes)).map_err(|err| err.to_string());
                     self.take_fetched(Fetched { over_http: false, asked, result });
                 }
                 // One at a time: a server that hangs is not asked again until it was given up.
@@ -355,7 +370,8 @@ impl Vmix {
 
     fn take_fetched(&mut self, fetched: Fetched) {
         match fetched.result {
-            Ok(document) => {
+            Ok((document, bytes)) => {
+                self.mouth.document(&bytes);
                 if !fetched.over_http {
                     self.protocol.document_read();
                 }

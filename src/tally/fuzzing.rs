@@ -2,9 +2,12 @@
 //!
 //! Owns: the invariants of this room's parsers. Each function takes arbitrary bytes.
 
+use bytes::Buf;
+
 use super::protocol::{Event, Protocol};
 use super::state::{State, Update};
-use super::{CameraConfig, Tally, client, xml};
+use super::verbatim::Verbatim;
+use super::{CameraConfig, Tally, client, relay, xml};
 use crate::clock::Clock;
 
 /// The first byte cuts the rest in pieces: the conversation gives the same events as in one piece.
@@ -48,5 +51,31 @@ pub fn vmix_xml(data: &[u8]) {
 pub fn vmix_http(data: &[u8]) {
     if let Some((_, body)) = client::read_http_answer(data) {
         assert!(body.len() <= data.len());
+    }
+}
+
+/// The first byte cuts the rest in pieces: the relay reads the same requests as in one piece, and answers each.
+pub fn relay_requests(data: &[u8]) {
+    let Some((size, bytes)) = data.split_first() else { return };
+    let requests = |chunk: usize| {
+        let mut lines = relay::dialogue::Lines::default();
+        let mut requests = Vec::new();
+        for piece in bytes.chunks(chunk.max(1)) {
+            match lines.push(piece) {
+                Ok(more) => requests.extend(more),
+                // What was complete in the same piece is forgotten with the connection.
+                Err(too_long) => return Err(too_long),
+            }
+        }
+        Ok(requests)
+    };
+    let whole = requests(bytes.len());
+    assert_eq!(whole, requests(usize::from(*size % 16) + 1));
+    let words =
+        Verbatim { line: "TALLY OK 0\r\n".into(), document: None, version: None, heard: Clock::manual().0.now() };
+    for request in whole.into_iter().flatten() {
+        let mut answer = relay::dialogue::answer(&request, &words);
+        let length = answer.remaining();
+        assert!(answer.copy_to_bytes(length).ends_with(b"\r\n"));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: vMix's TCP lines ([`line`]), its request plan ([`protocol`]), its XML ([`xml`]), the merged
 //! state ([`state`]) with the cameras bound to inputs ([`camera`]), all of them pure; and the
-//! connection to vMix ([`client`]), the shell. Does not own: media, lamps, and how tally is written
+//! connection to vMix ([`client`]) and the relay to lights that speak its protocol ([`relay`]), the shells. Does not own: media, lamps, and how tally is written
 //! for a browser. Flows to: whoever holds the receiving half of the `watch` channel that the
 //! shell publishes [`Snapshot`]s on; a slow reader finds the newest one, never a backlog.
 //!
@@ -17,11 +17,14 @@ pub mod client;
 pub mod fuzzing;
 pub mod line;
 pub mod protocol;
+pub mod relay;
 pub mod state;
+pub mod verbatim;
 pub mod xml;
 
 pub use camera::{CameraConfig, InputRef};
 pub use client::{Host, Pulse, Vmix, VmixConfig, VmixParts};
+pub use relay::Relay;
 
 /// What an input or a camera is doing; the order is the strength when several are merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,9 +6,11 @@
 mod support;
 
 mod hostile;
+mod lamps;
 mod lifecycle;
 mod loss;
 mod media;
+mod relay;
 mod restart;
 mod sources;
 mod tally;

@@ -188,6 +188,11 @@ impl Appliance {
         self.directory.path().join("returnfeed.toml")
     }
 
+    /// Where its lamp process is to listen.
+    pub fn lamps_socket(&self) -> PathBuf {
+        lamps_socket(self.directory.path())
+    }
+
     /// Writes the settings anew, with `change` made; the box rereads them on SIGHUP.
     ///
     /// # Errors
@@ -243,6 +248,10 @@ impl Drop for Appliance {
     }
 }
 
+fn lamps_socket(home: &Path) -> PathBuf {
+    home.join("lamps.socket")
+}
+
 fn spawn(file: &Path, home: &Path, log: &Log) -> Result<Child> {
     // Examples share this module, but cargo tells them of no binary.
     let program = option_env!("CARGO_BIN_EXE_returnfeed").ok_or("only tests and benches start a box")?;
@@ -252,6 +261,7 @@ fn spawn(file: &Path, home: &Path, log: &Log) -> Result<Child> {
         .env("HOME", home)
         .env("XDG_STATE_HOME", home)
         .env("STATE_DIRECTORY", home)
+        .env("RETURNFEED_LAMPS", lamps_socket(home))
         .env_remove("JOURNAL_STREAM")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -11,6 +11,7 @@ pub mod chromium;
 pub mod h264;
 pub mod http;
 pub mod impair;
+pub mod lamps;
 pub mod painter;
 pub mod receiver;
 pub mod sdp;

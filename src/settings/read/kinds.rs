@@ -173,16 +173,17 @@ pub(super) fn camera_name(value: &DeValue<'_>) -> Result<String, Fault> {
     Ok(name.into())
 }
 
-pub(super) fn input(value: &DeValue<'_>) -> Result<InputRef, Fault> {
+/// One of vMix's inputs, as the key's `example` names some.
+pub(super) fn input(key: &str, value: &DeValue<'_>, example: &str) -> Result<InputRef, Fault> {
     const HIGHEST: i64 = 10_000;
-    const REMEDY: &str = "name each input by its number, its key or its title, as in `inputs = [1, \"CAM 1\"]`";
+    let remedy = format!("name an input by its number, its key or its title, as in `{key} = {example}`");
     match (value.as_str(), whole(value)) {
-        (Some(text), _) if text.trim().is_empty() => Err(Fault::new("an input's key or title is empty", REMEDY)),
+        (Some(text), _) if text.trim().is_empty() => Err(Fault::new("an input's key or title is empty", remedy)),
         (Some(text), _) => Ok(InputRef::Text(text.into())),
         (None, Some(Ok(number))) if (1..=HIGHEST).contains(&number) => {
             Ok(InputRef::Number(u32::try_from(number).unwrap_or_default()))
         }
-        (None, Some(_)) => Err(Fault::new(format!("vMix numbers its inputs from 1 (to {HIGHEST} at most)"), REMEDY)),
-        (None, None) => Err(Fault::new("`inputs` holds numbers and texts", REMEDY)),
+        (None, Some(_)) => Err(Fault::new(format!("vMix numbers its inputs from 1 (to {HIGHEST} at most)"), remedy)),
+        (None, None) => Err(Fault::new(format!("`{key}` holds numbers and texts"), remedy)),
     }
 }

@@ -118,6 +118,10 @@ impl Reader<'_> {
         }
     }
 
+    pub(super) fn relay(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
+        self.settings.relay.listen = self.listen_if_given(table, schema::RELAY_LISTEN, "\"[::]:8099\"", listens);
+    }
+
     pub(super) fn log(&mut self, table: &Table<'_>) {
         let level = self.value(table, "level", |value| one_of("level", value, LogLevel::WORDS, "info"));
         if let Some(level) = level {
@@ -180,7 +184,7 @@ impl Reader<'_> {
 
     pub(super) fn camera(&mut self, table: &Table<'_>) {
         let name = self.value(table, "name", camera_name);
-        let inputs = self.list(table, "inputs", "[1, \"CAM 1\"]", input);
+        let inputs = self.list(table, "inputs", "[1, \"CAM 1\"]", |value| input("inputs", value, "[1, \"CAM 1\"]"));
         let mixes = self.list(table, "mixes", "[1]", |value| small("mixes", value, 16));
         let overlays = self.list(table, "overlays", "[1, 2]", |value| small("overlays", value, 8));
         for (key, example) in [("name", "name = \"Camera 1\""), ("inputs", "inputs = [1]")] {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -33,8 +34,8 @@ pub(super) enum HttpError {
     Document(#[from] DocumentError),
 }
 
-/// Fetches and reads the document.
-pub(super) async fn document(host: &str, port: u16) -> Result<Document, HttpError> {
+/// Fetches and reads the document; gives the bytes that it was read from too.
+pub(super) async fn document(host: &str, port: u16) -> Result<(Document, Bytes), HttpError> {
     let answer = timeout(WITHIN, fetch(host, port)).await.map_err(|_| HttpError::Slow(port))??;
     let (status, body) = read_answer(&answer).ok_or(HttpError::Malformed(port))?;
     match status {
@@ -42,7 +43,8 @@ pub(super) async fn document(host: &str, port: u16) -> Result<Document, HttpErro
         401 | 403 => return Err(HttpError::Password(port)),
         other => return Err(HttpError::Status(port, other)),
     }
-    let read = tokio::task::spawn_blocking(move || xml::parse(&body)).await;
+    let body = Bytes::from(body);
+    let read = tokio::task::spawn_blocking(move || xml::parse(&body).map(|read| (read, body))).await;
     Ok(read.map_err(|_| HttpError::Malformed(port))??)
 }
 

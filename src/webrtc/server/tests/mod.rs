@@ -54,7 +54,7 @@ impl TestBox {
     fn start_with(config: Config, sound: impl Fn() -> Box<dyn Transform> + Send + Sync + 'static) -> Self {
         let clock = Clock::system();
         let renditions = Renditions::new(|| Box::new(AsItIs), sound);
-        let hub = Hub::new(clock.clone(), Access::open(), Problems::default(), renditions);
+        let hub = Hub::new(clock.clone(), Access::new(None, clock.clone()), Problems::default(), renditions);
         let (handle, mut server) = Server::bind(config, clock.clone()).unwrap();
         server.worker.shards.inline_first = 1;
         let stop = CancellationToken::new();

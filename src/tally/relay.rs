@@ -1,0 +1,190 @@
+//! The relay: to lights that speak vMix's TCP API the box is a vMix.
+//!
+//! Owns: the listening socket and the lights' connections; who is told a line unasked, and when everybody is sent away.
+//! Does not own: the wording (`dialogue`), the words themselves (`verbatim`): the box's one connection to vMix serves
+//! every light. A slow light finds the newest line, never a backlog.
+//!
+//! vMix's protocol has no word for "unknown". So while tally is unknown nobody is connected: a light that shows that it
+//! has lost vMix shows the truth, and none is kept on red by an old line.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Buf;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::verbatim::{Verbatim, Words};
+use crate::clock::Clock;
+
+pub mod dialogue;
+
+use dialogue::{Lines, Request};
+
+/// Lights at once; a further one is sent away.
+pub const MOST_LIGHTS: usize = 1000;
+
+/// Words older than this are none, whatever the client of vMix believes. It gives up first (`protocol::SILENCE`).
+const OLD_AFTER: Duration = Duration::from_secs(2);
+/// How often their age is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Lights that are sent away come back at once, some of them without a pause.
+const SENT_AWAY_PAUSE: Duration = Duration::from_millis(5);
+/// A light that takes no answer for so long is dropped.
+const WRITE_WITHIN: Duration = Duration::from_secs(2);
+/// One that has not subscribed and asks nothing for so long is dropped.
+const IDLE: Duration = Duration::from_secs(60);
+/// What may wait unsent for one light: a line or two, so that the next one is the newest.
+const MOST_UNSENT_BYTES: u32 = 4 << 10;
+/// A light that acknowledges nothing for so long is gone (RFC 5482).
+const GONE_AFTER: Duration = Duration::from_secs(5);
+/// A light that is silent is asked by TCP whether it is there (RFC 9293 §3.8.4).
+const ASK_AFTER: Duration = Duration::from_secs(5);
+
+/// The relay. Make it, then [`run`](Relay::run) it.
+#[derive(Debug)]
+pub struct Relay {
+    listener: TcpListener,
+    words: Words,
+    clock: Clock,
+    lights: JoinSet<()>,
+    most: usize,
+}
+
+impl Relay {
+    /// A relay of `words` on a socket that listens.
+    pub fn new(listener: TcpListener, words: Words, clock: Clock) -> Self {
+        Self { listener, words, clock, lights: JoinSet::new(), most: MOST_LIGHTS }
+    }
+
+    /// Serves lights until the shutdown. Ends for no other reason.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let live = self.is_live();
+            if !live && !self.lights.is_empty() {
+                tracing::info!(lights = self.lights.len(), "tally is unknown: the network lights are sent away");
+                self.lights.shutdown().await;
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                Ok(()) = self.words.changed() => {}
+                Some(_) = self.lights.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    // Looked at again: what is true now may not have been before a light came.
+                    Ok((light, peer)) if self.is_live() && self.lights.len() < self.most => {
+                        self.lights.spawn(attend(light, peer, self.words.clone()));
+                    }
+                    Ok((_, peer)) => {
+                        tracing::debug!(%peer, "a network light is sent away");
+                        sleep(SENT_AWAY_PAUSE).await;
+                    }
+                    // Out of file handles, or the light was gone already.
+                    Err(err) => {
+                        tracing::warn!(%err, "cannot take a network light");
+                        sleep(LOOK_EVERY).await;
+                    }
+                },
+                () = sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        let now = self.clock.now();
+        self.words.borrow().as_ref().is_some_and(|words| now.saturating_duration_since(words.heard) < OLD_AFTER)
+    }
+}
+
+async fn attend(light: TcpStream, peer: SocketAddr, words: Words) {
+    tracing::debug!(%peer, "a network light came");
+    match (Light { stream: light, lines: Lines::default(), subscribed: false, words }).serve().await {
+        Ok(why) => tracing::debug!(%peer, "a network light went: {why}"),
+        Err(err) => tracing::debug!(%peer, %err, "a network light is gone"),
+    }
+}
+
+/// One light's connection.
+struct Light {
+    stream: TcpStream,
+    lines: Lines,
+    subscribed: bool,
+    words: Words,
+}
+
+impl Light {
+    async fn serve(mut self) -> io::Result<&'static str> {
+        keep_fresh(&self.stream)?;
+        let Some(words) = self.words.borrow_and_update().clone() else { return Ok("tally is unknown") };
+        self.say(dialogue::greeting(&words)).await?;
+        let mut told = words.line.clone();
+        let mut idle_at = Instant::now() + IDLE;
+        let mut buffer = [0; 512];
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.words.changed() => if changed.is_err() { return Ok("the box stops") },
+                read = self.stream.read(&mut buffer) => {
+                    let length = read?;
+                    let Ok(requests) = self.lines.push(buffer.get(..length).unwrap_or_default()) else {
+                        return Ok("it sent no command");
+                    };
+                    if length == 0 {
+                        return Ok("it said so");
+                    }
+                    idle_at = Instant::now() + IDLE;
+                    for request in requests {
+                        let Some(words) = self.words.borrow_and_update().clone() else { return Ok("tally is unknown") };
+                        if self.answer(&request, &words).await? {
+                            return Ok("it said so");
+                        }
+                        if request == Request::Subscribe || request == Request::Tally {
+                            told = words.line.clone();
+                        }
+                    }
+                }
+                () = sleep_until(idle_at), if !self.subscribed => return Ok("it asked nothing"),
+            }
+            let Some(words) = self.words.borrow_and_update().clone() else { return Ok("tally is unknown") };
+            if self.subscribed && told != words.line {
+                told = words.line.clone();
+                self.say(told.clone()).await?;
+            }
+        }
+    }
+
+    /// Whether that was the last word.
+    async fn answer(&mut self, request: &Request, words: &Verbatim) -> io::Result<bool> {
+        match request {
+            Request::Subscribe => self.subscribed = true,
+            Request::Unsubscribe => self.subscribed = false,
+            _ => {}
+        }
+        self.say(dialogue::answer(request, words)).await?;
+        Ok(*request == Request::Quit)
+    }
+
+    async fn say(&mut self, mut words: impl Buf) -> io::Result<()> {
+        match timeout(WRITE_WITHIN, self.stream.write_all_buf(&mut words)).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no answer")),
+        }
+    }
+}
+
+/// Nothing waits for an acknowledgement, little waits unsent, and a light that is gone is noticed.
+fn keep_fresh(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(MOST_UNSENT_BYTES)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_AFTER).with_retries(2))?;
+    socket.set_tcp_user_timeout(Some(GONE_AFTER))
+}
+
+#[cfg(test)]
+mod tests;

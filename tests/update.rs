@@ -1,0 +1,58 @@
+//! What scripts rely on: the exit codes, words and report of `returnfeed install-update`, and those of `returnfeed health`.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use returnfeed::update::making::{self, Bundle};
+
+fn returnfeed(arguments: &[&str], dir: &Path) -> (Option<i32>, String) {
+    let program = Command::new(env!("CARGO_BIN_EXE_returnfeed")).args(arguments).current_dir(dir).output();
+    let Output { status, stdout, stderr } = program.unwrap();
+    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+#[test]
+fn an_update_is_written_or_refused_or_fails_each_with_its_own_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    let newer = Bundle::new("9.0.0", 5000).with("state_note", Some("\"it keeps more\""));
+    file("newer", &newer.file());
+    file("older", &Bundle::new("0.0.1", 5000).file());
+    file("key.pem", making::pem().as_bytes());
+    file("slot", &[0xaa; 8192]);
+    let install = |bundle: &str, more: &[&str]| {
+        let asked =
+            ["install-update", bundle, "--to", "slot", "--slot", "3", "--key", "key.pem", "--status", "status.json"];
+        let (code, said) = returnfeed(&[&asked, more].concat(), dir.path());
+        let report: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.path().join("status.json")).unwrap()).unwrap();
+        (code, said, report)
+    };
+    let slot = || fs::read(dir.path().join("slot")).unwrap();
+
+    let (code, said, report) = install("older", &[]);
+    assert_eq!((code, report["state"].as_str()), (Some(3), Some("refused")), "{said}");
+    assert!(said.contains("older than") && said.trim() == report["error"], "{said}");
+    assert_eq!(slot(), [0xaa; 8192]);
+
+    let (code, said, report) = install("newer", &[]);
+    assert_eq!((code, report["state"].as_str(), report["version"].as_str()), (Some(0), Some("written"), Some("9.0.0")));
+    assert!(said.contains("it keeps more") && report["note"] == "it keeps more", "{said}");
+    assert_eq!(slot()[..5000], newer.written(b'3'));
+
+    assert_eq!(install("older", &["--allow-downgrade", "--rate", "100"]).0, Some(0));
+    let (code, said, report) = install("gone", &[]);
+    assert_eq!((code, report["state"].as_str()), (Some(1), Some("failed")), "{said}");
+    assert_eq!(returnfeed(&["install-update", "newer"], dir.path()).0, Some(2));
+}
+
+#[test]
+fn a_box_that_is_not_there_is_not_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    fs::write(dir.path().join("a.toml"), format!("[http]\nlisten = \"[::]:{port}\"\n")).unwrap();
+    let (code, said) = returnfeed(&["health", "--config", "a.toml"], dir.path());
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&format!("127.0.0.1:{port} does not answer: Connection refused")), "{said}");
+}
