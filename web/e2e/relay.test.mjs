@@ -92,10 +92,12 @@ const GUESTS = [
   },
 ];
 
+const isPossible = GuestNetwork.possible();
+
 for (const { what, match, path } of GUESTS) {
   const options = {
     timeout: 120_000,
-    skip: GuestNetwork.possible() ? false : 'needs root and network namespaces',
+    skip: isPossible ? false : 'needs root and network namespaces',
   };
   test(`a page whose network ${what} plays by itself`, options, async () => {
     const network = new GuestNetwork();

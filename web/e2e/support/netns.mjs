@@ -1,10 +1,13 @@
 // A network of its own for a browser, of which a firewall lets through what a guest network would. Root only.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const run = (program, ...args) => execFileSync(program, args, { stdio: 'pipe' });
+
+/** The kernel takes its time to forget a name. */
+let made = 0;
 
 export class GuestNetwork {
   /** This side's address, as the browser sees the box. */
@@ -22,9 +25,11 @@ export class GuestNetwork {
   }
 
   constructor() {
-    const id = process.pid % 10_000;
+    made += 1;
+    const id = `${process.pid % 100_000}x${made}`;
     this.name = `rf-guest-${id}`;
     const [here, there] = [`rfa${id}`, `rfb${id}`];
+    this.link = here;
     run('ip', 'netns', 'add', this.name);
     try {
       run('ip', 'link', 'add', here, 'type', 'veth', 'peer', 'name', there, 'netns', this.name);
@@ -63,6 +68,8 @@ export class GuestNetwork {
   }
 
   remove() {
+    // Else it goes with the name space, some time after this returns.
+    spawnSync('ip', ['link', 'del', this.link]);
     run('ip', 'netns', 'del', this.name);
     if (this.home) rmSync(this.home, { recursive: true, force: true });
   }
