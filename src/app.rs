@@ -27,7 +27,7 @@ use crate::problems::Problems;
 use crate::settings::{Environment, Identity, Settings, SettingsError};
 use crate::system::{Store, Supervisor, logging, reachable};
 use crate::update::Updates;
-use crate::{http, srt, tally, transcode, webrtc};
+use crate::{http, srt, tally, transcode, turn, webrtc};
 
 mod callers;
 mod convert;
@@ -173,6 +173,11 @@ impl App {
         let sources = sources.map_err(|e| cannot_bind(&settings, "srt.listen", e))?;
         let media = webrtc::Server::bind(convert::webrtc(&settings), clock.clone());
         let (sessions, media) = media.map_err(|e| cannot_bind(&settings, "webrtc.listen", e))?;
+        let credentials = turn::Credentials::new(&secret()?, clock.now());
+        let turn = match settings.turn.enabled {
+            true => Some(bind_turn(&settings, media.local_addr(), credentials.clone(), &clock)?),
+            false => None,
+        };
         let relay =
             settings.relay.listen.map(|address| bind_tcp(address).map_err(|e| refused(&settings, "relay.listen", &e)));
         let relay = relay.transpose()?;
@@ -220,6 +225,15 @@ impl App {
             parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
         }
         parts.start("the vMix client", client.run().map(Ok));
+        let ice = turn.as_ref().map(|turn| http::Ice {
+            credentials,
+            listen: turn.local_addr(),
+            public_addresses: settings.webrtc.public_addresses.clone(),
+        });
+        if let Some(turn) = turn {
+            tracing::info!("TURN on UDP and TCP port {}", turn.local_addr().port());
+            parts.start("the TURN server", turn.run(stopping.clone()));
+        }
         let portal = convert::portal(&settings, identity.as_ref(), &clock);
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
         let handles = http::Handles {
@@ -235,6 +249,7 @@ impl App {
             about: about_reader,
             lamps: commands,
             portal,
+            ice,
         };
         parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
 
@@ -387,10 +402,31 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Binds TURN's two ports; where the TCP port was left to the system, the UDP port is the same.
+fn bind_turn(
+    settings: &Settings,
+    media: SocketAddr,
+    credentials: turn::Credentials,
+    clock: &Clock,
+) -> Result<turn::Server, Failure> {
+    let tcp = bind_tcp(settings.turn.listen).map_err(|e| refused(settings, "turn.listen", &e))?;
+    let port = tcp.local_addr().context("asking for the TURN port's own address")?.port();
+    let listen = SocketAddr::new(settings.turn.listen.ip(), port);
+    let config = turn::Config {
+        listen,
+        media,
+        local_addresses: crate::system::local_addresses,
+        limits: turn::Limits::for_viewers(settings.webrtc.max_viewers),
+    };
+    let bound = turn::Server::bind(config, tcp, credentials, clock.clone());
+    bound.map(|(_, server)| server).map_err(|e| cannot_bind(settings, "turn.listen", e))
+}
+
 fn refused(settings: &Settings, key: &'static str, error: &io::Error) -> Failure {
     let address = match key {
         "http.listen" => settings.http.listen,
         "srt.listen" => settings.srt.listen,
+        "turn.listen" => settings.turn.listen,
         "relay.listen" => settings.relay.listen.unwrap_or(settings.http.listen),
         _ => settings.webrtc.listen,
     };
@@ -410,9 +446,18 @@ where
 }
 
 fn seed() -> anyhow::Result<u64> {
-    let mut bytes = [0; 8];
+    random().map(u64::from_le_bytes)
+}
+
+/// What TURN's passwords are made of: another at each start, so that it need not be kept.
+fn secret() -> anyhow::Result<[u8; 32]> {
+    random()
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

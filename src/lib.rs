@@ -24,5 +24,6 @@ pub mod srt;
 pub mod system;
 pub mod tally;
 pub mod transcode;
+pub mod turn;
 pub mod update;
 pub mod webrtc;

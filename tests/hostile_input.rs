@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use returnfeed::{codec, http, mpegts, settings, simulator, srt, tally, transcode, update, webrtc};
+use returnfeed::{codec, http, mpegts, settings, simulator, srt, tally, transcode, turn, update, webrtc};
 
 type Target = (&'static str, fn(&[u8]));
 
@@ -28,6 +28,7 @@ const TARGETS: &[Target] = &[
     ("srt_datagrams", srt::fuzzing::srt_datagrams),
     ("srt_stream_id", srt::fuzzing::stream_id),
     ("stun", webrtc::fuzzing::stun),
+    ("turn", turn::fuzzing::turn),
     ("update", update::fuzzing::update),
     ("vmix_http", tally::fuzzing::vmix_http),
     ("vmix_lines", tally::fuzzing::vmix_lines),

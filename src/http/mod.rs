@@ -25,12 +25,13 @@ use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::problems::Problems;
 use crate::update::Updates;
-use crate::{sheet, tally, webrtc};
+use crate::{sheet, tally, turn, webrtc};
 
 mod address;
 mod admission;
 mod captive;
 mod health;
+mod ice;
 mod lamps;
 mod language;
 mod page;
@@ -50,6 +51,7 @@ pub mod fuzzing;
 
 use address::Named;
 pub use captive::Portal;
+pub use ice::Ice;
 use refusal::Refused;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.
@@ -88,6 +90,8 @@ pub struct Handles {
     pub lamps: crate::lamps::Commands,
     /// Where phones are led on the box's own Wi-Fi; `None` when it has none.
     pub portal: Option<Portal>,
+    /// How viewers are relayed; `None` when they are not.
+    pub ice: Option<Ice>,
 }
 
 /// What the box is and where it listens, for people who set up a sender.
@@ -160,8 +164,10 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Viewer, "/ws", get(ws::upgrade))
         .add(Role::Viewer, "/ws/", get(ws::upgrade))
         .add_for_any_origin(Role::Viewer, "/{first}/whep", endpoint())
+        .add_for_any_origin(Role::Viewer, "/{first}/whep/ice-servers", get(ice::servers))
         .add_for_any_origin(Role::Viewer, "/{first}/whep/{session}", session())
         .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep", endpoint())
+        .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep/ice-servers", get(ice::servers))
         .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep/{session}", session())
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep", endpoint())
         .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/", endpoint())
@@ -169,6 +175,7 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Viewer, captive::PORTAL, get(captive::portal))
         .add(Role::Viewer, captive::JOINED, get(captive::joined))
         .add(Role::Viewer, captive::API, get(captive::api))
+        .add(Role::Viewer, "/api/v1/ice-servers", get(ice::servers))
         .add(Role::Director, "/api/v1/status", get(status::status))
         .add(Role::Viewer, "/api/v1/lamps", get(lamps::state))
         .add(Role::Administrator, "/api/v1/lamps/test", post(lamps::test).delete(lamps::end_test))

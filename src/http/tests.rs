@@ -89,6 +89,7 @@ impl Bench {
             about,
             lamps: crate::lamps::Commands::new(Vec::new()),
             portal: None,
+            ice: None,
         };
         Self { handles, _tally, _about }
     }
@@ -379,4 +380,48 @@ async fn the_box_is_well_as_long_as_media_and_tally_answer() {
     assert!(both.body.contains("serves viewers does not answer, and the client"), "{}", both.body);
     drop((client, media));
     assert_eq!(bench.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_viewer_is_told_how_to_be_relayed() {
+    let mut bench = Bench::new();
+    let credentials = turn::Credentials::new(&[7; 32], bench.handles.clock.now());
+    let public_addresses = vec!["203.0.113.9".parse().unwrap()];
+    bench.handles.ice = Some(Ice { credentials, listen: "[::]:3478".parse().unwrap(), public_addresses });
+    for path in ["/api/v1/ice-servers", "/pgm/whep/ice-servers", "/studio/pgm/whep/ice-servers"] {
+        let answer = bench.ask(Method::GET, path, &[("host", "10.0.0.7:8889")], Body::empty()).await;
+        assert_eq!((answer.status(), answer.header("cache-control")), (200, "no-store"), "{path}");
+        let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let server = &json["iceServers"][0];
+        let urls = ["turn:10.0.0.7:3478?transport=udp", "turn:10.0.0.7:3478?transport=tcp"];
+        assert_eq!(server["urls"], serde_json::json!(urls), "the address it was reached at is enough");
+        let username = server["username"].as_str().unwrap();
+        assert!(username.starts_with("3600:") && username.len() == 21, "{username}");
+        assert_eq!(server["credential"].as_str().unwrap().len(), 28);
+        assert_eq!(json["holds_s"], 3600);
+    }
+    let named = [("host", "box.example:443")];
+    let answer = bench.ask(Method::OPTIONS, "/pgm/whep", &named, Body::empty()).await;
+    let links: Vec<_> = answer.parts.headers.get_all("link").iter().map(|link| link.to_str().unwrap()).collect();
+    let beginnings = [
+        "<turn:box.example:3478?transport=udp>; rel=\"ice-server\"; username=\"3600:",
+        "<turn:box.example:3478?transport=tcp>; rel=\"ice-server\"; username=\"3600:",
+        "<turn:10.0.0.7:3478?transport=udp>; rel=\"ice-server\"; username=\"3600:",
+        "<turn:10.0.0.7:3478?transport=tcp>; rel=\"ice-server\"; username=\"3600:",
+        "<turn:203.0.113.9:3478?transport=udp>; rel=\"ice-server\"; username=\"3600:",
+        "<turn:203.0.113.9:3478?transport=tcp>; rel=\"ice-server\"; username=\"3600:",
+    ];
+    assert_eq!(links.len(), beginnings.len(), "{links:?}");
+    for (link, beginning) in links.iter().zip(beginnings) {
+        assert!(link.starts_with(beginning) && link.ends_with("; credential-type=\"password\""), "{link}");
+    }
+    assert!(answer.header("access-control-expose-headers").contains("Link"));
+}
+
+#[tokio::test]
+async fn without_a_relay_nobody_is_told_of_one() {
+    let bench = Bench::new();
+    assert_eq!(bench.get("/api/v1/ice-servers").await.body, r#"{"iceServers":[],"holds_s":3600}"#);
+    let answer = bench.ask(Method::OPTIONS, "/pgm/whep", &[], Body::empty()).await;
+    assert_eq!((answer.status(), answer.header("link")), (200, ""));
 }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 
 use super::address::SessionId;
 use super::admission::bearer;
-use super::{Handles, Named, Refused};
+use super::{Handles, Named, Refused, ice};
 use crate::hub::JoinRequest;
 
 const SDP: &str = "application/sdp";
@@ -34,6 +34,7 @@ pub(super) async fn create(
     }
     let session = new_session_id()?;
     let (from, secret) = (Some(peer.ip()), bearer(&headers));
+    let links = ice::links(&handles, &uri, &headers)?;
     let viewer = handles.hub.join(JoinRequest { stream, session, from, secret })?;
     let created = handles.sessions.create(&offer, viewer, lip_sync).await?;
     let location = format!("{}/{}", uri.path().trim_end_matches('/'), created.session_id);
@@ -43,7 +44,7 @@ pub(super) async fn create(
         (header::ETAG, quoted(&created.etag)),
         (header::HeaderName::from_static("accept-patch"), SDP_FRAGMENT.to_owned()),
     ];
-    Ok((StatusCode::CREATED, headers, created.answer_sdp))
+    Ok((StatusCode::CREATED, headers, AppendHeaders(links), created.answer_sdp))
 }
 
 /// PATCH on a session: candidates trickle in, or ICE starts anew (RFC 9725 §4.3).
@@ -89,14 +90,23 @@ pub(super) async fn probe(Named(_): Named) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// OPTIONS: what may be sent here, and from any origin.
-pub(super) async fn options() -> StatusCode {
-    StatusCode::OK
+/// OPTIONS: what may be sent here, from any origin, and how to be relayed (RFC 9725 §4.6).
+pub(super) async fn options(
+    State(handles): State<Handles>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Refused> {
+    Ok((StatusCode::OK, AppendHeaders(ice::links(&handles, &uri, &headers)?)))
 }
 
 /// Whoever knows a session's name can end it, so it cannot be guessed.
 fn new_session_id() -> Result<String, Refused> {
-    let mut bytes = [0; 16];
+    random_name::<16>()
+}
+
+/// Random bytes in hexadecimal.
+pub(super) fn random_name<const N: usize>() -> Result<String, Refused> {
+    let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Refused::no_randomness())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -20,6 +20,7 @@ impl Settings {
             ("page-port", self.http.listen.port()),
             ("srt-port", self.srt.listen.port()),
             ("media-port", self.webrtc.listen.port()),
+            ("turn-port", if self.turn.enabled { self.turn.listen.port() } else { 0 }),
         ] {
             if port != 0 {
                 line(word, &port);
@@ -84,12 +85,19 @@ mod tests {
                 "page-port 8889",
                 "srt-port 8890",
                 "media-port 8189",
+                "turn-port 3478",
                 "wifi access-point",
                 "wifi-name 52657475726e466565642033463241",
                 "wifi-passphrase 61616161612d6262626262",
                 "wifi-security wpa2",
             ]
         );
+    }
+
+    #[test]
+    fn a_relay_that_is_off_has_no_port() {
+        assert!(!lines("[turn]\nenabled = false").iter().any(|line| line.starts_with("turn-port")));
+        assert!(lines("[turn]\nlisten = '[::]:3479'").contains(&"turn-port 3479".into()));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Settings {
     pub srt: Srt,
     /// `[webrtc]`: where browsers get the picture from.
     pub webrtc: WebRtc,
+    /// `[turn]`: the way in for browsers that reach the media port not at all, or not over UDP.
+    pub turn: Turn,
     /// `[sound]`: what browsers hear.
     pub sound: Sound,
     /// `[network]`: the address of the box itself.
@@ -119,6 +121,15 @@ pub struct WebRtc {
     pub pace_mbps: u32,
     /// How fast the pictures that a joining viewer starts with leave, in Mbit/s; 5 to 10,000.
     pub join_mbps: u32,
+}
+
+/// `[turn]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Whether browsers may be relayed at all.
+    pub enabled: bool,
+    /// UDP and TCP address of the relay. `[::]` means every IPv6 and every IPv4 address.
+    pub listen: SocketAddr,
 }
 
 /// `[sound]`.
@@ -225,6 +236,12 @@ impl Default for WebRtc {
     }
 }
 
+impl Default for Turn {
+    fn default() -> Self {
+        Self { enabled: true, listen: everywhere(3478) }
+    }
+}
+
 impl Default for Sound {
     fn default() -> Self {
         Self { bitrate_kbps: 128, lip_sync: false }
@@ -297,6 +314,7 @@ impl Settings {
             ("webrtc.threads", self.webrtc.threads != new.webrtc.threads),
             ("webrtc.pace_mbps", self.webrtc.pace_mbps != new.webrtc.pace_mbps),
             ("webrtc.join_mbps", self.webrtc.join_mbps != new.webrtc.join_mbps),
+            ("turn.enabled", self.turn.enabled != new.turn.enabled),
             ("sound.bitrate_kbps", self.sound.bitrate_kbps != new.sound.bitrate_kbps),
             ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
             ("network", self.network != new.network),
@@ -311,7 +329,7 @@ impl Settings {
     }
 
     /// Why an address of these settings could not be bound, with file and line when the file sets it.
-    /// `key` is `http.listen`, `srt.listen`, `webrtc.listen` or `relay.listen`.
+    /// `key` is `http.listen`, `srt.listen`, `webrtc.listen`, `turn.listen` or `relay.listen`.
     pub fn describe_bind_error(&self, key: &str, addr: SocketAddr, error: &std::io::Error) -> String {
         let text = describe_bind_error(key, addr, error);
         match self.places.lines.get(key) {
@@ -321,11 +339,12 @@ impl Settings {
     }
 
     /// What is listened on, by key.
-    fn listens(&self) -> [(&'static str, SocketAddr); 3] {
+    fn listens(&self) -> [(&'static str, SocketAddr); 4] {
         [
             (schema::HTTP_LISTEN, self.http.listen),
             (schema::SRT_LISTEN, self.srt.listen),
             (schema::WEBRTC_LISTEN, self.webrtc.listen),
+            (schema::TURN_LISTEN, self.turn.listen),
         ]
     }
 }

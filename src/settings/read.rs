@@ -132,6 +132,7 @@ impl Reader<'_> {
                     "http" => self.http(&table, &mut listens),
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
+                    "turn" => self.turn(&table, &mut listens),
                     "sound" => self.sound(&table),
                     "network" => self.network(&table, &mut address),
                     "wifi" => self.wifi(&table),
@@ -290,23 +291,34 @@ impl Reader<'_> {
         Some(found.value)
     }
 
-    /// SRT and WebRTC both listen on UDP, the page and the relay on TCP: they need ports of their own.
+    /// What listens by the same protocol needs ports of its own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
-        let Settings { http, srt, webrtc, relay, .. } = &self.settings;
-        let udp = ("UDP", [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)]);
-        let relay =
-            relay.listen.map(|relay| ("TCP", [(schema::HTTP_LISTEN, http.listen), (schema::RELAY_LISTEN, relay)]));
-        for (protocol, [one, other]) in relay.into_iter().chain([udp]) {
-            let (port, alike) = (one.1.port(), one.1.port() == other.1.port());
-            if port == 0 || !alike || !overlap(one.1.ip(), other.1.ip()) {
-                continue;
+        let Settings { http, srt, webrtc, turn, relay, .. } = &self.settings;
+        let turn = turn.enabled.then_some((schema::TURN_LISTEN, turn.listen));
+        let udp = [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
+        let udp: Vec<_> = udp.into_iter().chain(turn).collect();
+        let lights = relay.listen.map(|listen| (schema::RELAY_LISTEN, listen));
+        let tcp: Vec<_> = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(lights).chain(turn).collect();
+        for (protocol, all) in [("UDP", udp), ("TCP", tcp)] {
+            for (nth, (key, address)) in all.iter().enumerate() {
+                for (other, taken) in all.iter().take(nth) {
+                    let clash = address.port() != 0 && address.port() == taken.port();
+                    if clash && overlap(address.ip(), taken.ip()) {
+                        self.taken(given, protocol, address.port(), [*key, *other]);
+                    }
+                }
             }
-            let either = given.iter().filter(|(key, _)| [one.0, other.0].contains(key));
-            let Some((key, span)) = either.max_by_key(|(_, span)| span.start) else { continue };
-            let section = if *key == one.0 { other.0 } else { one.0 }.trim_end_matches(".listen");
-            let what = format!("{protocol} port {port} is already taken by [{section}] listen");
-            self.fault(span, Fault::new(what, "choose another port"));
         }
+    }
+
+    /// Two keys name the same port: the later of those that stand in the file is the mistake.
+    fn taken(&mut self, given: &[(&'static str, Span)], protocol: &str, port: u16, keys: [&'static str; 2]) {
+        let these = given.iter().filter(|(key, _)| keys.contains(key));
+        let Some((key, span)) = these.max_by_key(|(_, span)| span.start) else { return };
+        let other = keys.into_iter().find(|other| other != key).and_then(|other| other.split_once('.'));
+        let other = other.map_or_else(String::new, |(section, key)| format!("[{section}] {key}"));
+        let what = format!("{protocol} port {port} is already taken by {other}");
+        self.fault(span, Fault::new(what, "choose another port"));
     }
 }
 

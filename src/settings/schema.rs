@@ -6,6 +6,8 @@ pub(super) const HTTP_LISTEN: &str = "http.listen";
 pub(super) const SRT_LISTEN: &str = "srt.listen";
 /// `[webrtc] listen`.
 pub(super) const WEBRTC_LISTEN: &str = "webrtc.listen";
+/// `[turn] listen`.
+pub(super) const TURN_LISTEN: &str = "turn.listen";
 
 /// `[relay] listen`.
 pub(super) const RELAY_LISTEN: &str = "relay.listen";
@@ -32,6 +34,7 @@ pub(super) const WEBRTC: Section = Section {
     repeats: false,
     keys: &["listen", "public_addresses", "max_viewers", "threads", "pace_mbps", "join_mbps"],
 };
+pub(super) const TURN: Section = Section { name: "turn", repeats: false, keys: &["enabled", "listen"] };
 pub(super) const SOUND: Section = Section { name: "sound", repeats: false, keys: &["bitrate_kbps", "lip_sync"] };
 pub(super) const NETWORK: Section = Section { name: "network", repeats: false, keys: &["address", "gateway", "dns"] };
 pub(super) const WIFI: Section =
@@ -51,8 +54,8 @@ pub(super) const LAMP: Section = Section {
 pub(super) const STRIP: Section = Section { name: "strip", repeats: false, keys: &["leds", "order", "device"] };
 
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 13] =
-    [&HTTP, &SRT, &WEBRTC, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP];
+pub(super) const SECTIONS: [&Section; 14] =
+    [&HTTP, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP];
 
 /// The candidate a person most likely meant, if one is near enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

@@ -177,7 +177,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]], [[lamp]], [strip]",
+                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]], [[lamp]], [strip]",
             ],
         ),
         (
@@ -446,6 +446,22 @@ fn addresses_overlap_only_within_their_family_and_protocol() {
 }
 
 #[test]
+fn the_relay_needs_ports_of_its_own_unless_it_is_off() {
+    for (text, wrong) in [
+        ("webrtc.listen = '[::]:3478'", "1:17: UDP port 3478 is already taken by [turn] listen"),
+        ("http.listen = '[::]:3478'", "1:15: TCP port 3478 is already taken by [turn] listen"),
+        ("[turn]\nlisten = '0.0.0.0:8890'", "2:10: UDP port 8890 is already taken by [srt] listen"),
+        ("[turn]\nlisten = '0.0.0.0:8889'", "2:10: TCP port 8889 is already taken by [http] listen"),
+    ] {
+        let found = mistakes(text);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{wrong}; ")), "{found:?}");
+    }
+    let off = parse("http.listen = '[::]:3478'\nturn.enabled = false");
+    assert!(!off.turn.enabled && Settings::default().turn.enabled);
+    assert_eq!(Settings::default().turn.listen.to_string(), "[::]:3478");
+}
+
+#[test]
 fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
     let before = parse("");
     let after = parse(
@@ -454,6 +470,7 @@ fn what_is_fixed_when_a_socket_is_bound_needs_a_restart() {
     assert_eq!(before.needs_restart(&after), ["http.listen", "srt.listen", "srt.latency_ms", "webrtc.max_viewers"]);
     let after =
         parse("webrtc = { threads = 2, pace_mbps = 9, join_mbps = 9 }\nsound = { bitrate_kbps = 96, lip_sync = true }");
+    assert_eq!(before.needs_restart(&parse("turn.enabled = false")), ["turn.enabled"]);
     let of_media = ["webrtc.threads", "webrtc.pace_mbps", "webrtc.join_mbps", "sound.bitrate_kbps", "sound.lip_sync"];
     assert_eq!(before.needs_restart(&after), of_media);
     assert!(before.needs_restart(&before).is_empty());

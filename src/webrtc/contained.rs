@@ -6,6 +6,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What `act` gives, or `None` when it panicked.
-pub(super) fn contained<T>(act: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn contained<T>(act: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(act)).ok()
 }

@@ -9,7 +9,7 @@
 //! in it knows a direction, so that WHIP and pulling can build on it.
 
 mod batch;
-mod contained;
+pub(crate) mod contained;
 pub mod dtls;
 pub mod fanout;
 #[doc(hidden)]

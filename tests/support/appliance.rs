@@ -117,6 +117,8 @@ pub struct Appliance {
     pub srt_port: u16,
     /// UDP port of all media.
     pub webrtc_port: u16,
+    /// UDP and TCP port that viewers are relayed from.
+    pub turn_port: u16,
 }
 
 impl Appliance {
@@ -126,12 +128,12 @@ impl Appliance {
     /// It does not come up within 10 s; the log is in the error.
     pub async fn start(settings: Settings) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let (http_port, srt_port, webrtc_port) = (free_port(), free_port(), free_port());
+        let [http_port, srt_port, webrtc_port, turn_port] = std::array::from_fn(|_| free_port());
         let log = Log::default();
         let file = directory.path().join("returnfeed.toml");
-        std::fs::write(&file, toml(&settings, http_port, srt_port, webrtc_port))?;
+        std::fs::write(&file, toml(&settings, [http_port, srt_port, webrtc_port, turn_port]))?;
         let child = spawn(&file, directory.path(), &log)?;
-        let mut appliance = Self { child, log, settings, directory, http_port, srt_port, webrtc_port };
+        let mut appliance = Self { child, log, settings, directory, http_port, srt_port, webrtc_port, turn_port };
         appliance.wait_ready().await?;
         Ok(appliance)
     }
@@ -197,7 +199,7 @@ impl Appliance {
     /// The file cannot be written.
     pub fn rewrite(&mut self, change: impl FnOnce(&mut Settings)) -> Result<()> {
         change(&mut self.settings);
-        let text = toml(&self.settings, self.http_port, self.srt_port, self.webrtc_port);
+        let text = toml(&self.settings, [self.http_port, self.srt_port, self.webrtc_port, self.turn_port]);
         Ok(std::fs::write(self.settings_file(), text)?)
     }
 
@@ -270,12 +272,12 @@ fn spawn(file: &Path, home: &Path, log: &Log) -> Result<Child> {
     Ok(child)
 }
 
-fn toml(settings: &Settings, http: u16, srt: u16, webrtc: u16) -> String {
+fn toml(settings: &Settings, [http, srt, webrtc, turn]: [u16; 4]) -> String {
     let Settings { host, srt_latency_ms, passphrase, vmix_host, vmix_port, more, .. } = settings;
     let passphrase = if passphrase.is_empty() { String::new() } else { format!("passphrase = \"{passphrase}\"\n") };
     format!(
         "[http]\nlisten = \"{host}:{http}\"\n\n[srt]\nlisten = \"{host}:{srt}\"\nlatency_ms = {srt_latency_ms}\n\
          {passphrase}\n[webrtc]\nlisten = \"{host}:{webrtc}\"\n\n\
-         [vmix]\nhost = \"{vmix_host}\"\ntcp_port = {vmix_port}\nhttp_port = 2\n\n{more}\n"
+         [turn]\nlisten = \"{host}:{turn}\"\n\n[vmix]\nhost = \"{vmix_host}\"\ntcp_port = {vmix_port}\nhttp_port = 2\n\n{more}\n"
     )
 }

@@ -52,6 +52,13 @@ impl Reader<'_> {
         }
     }
 
+    pub(super) fn turn(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
+        self.settings.turn.listen = self.listen(table, schema::TURN_LISTEN, self.settings.turn.listen, listens);
+        if let Some(wanted) = self.value(table, "enabled", |v| boolean("enabled", v, "true")) {
+            self.settings.turn.enabled = wanted.value;
+        }
+    }
+
     pub(super) fn sound(&mut self, table: &Table<'_>) {
         if let Some(rate) = self.value(table, "bitrate_kbps", |v| integer("bitrate_kbps", v, 32..=256, "128")) {
             self.settings.sound.bitrate_kbps = u32::try_from(rate.value).unwrap_or(self.settings.sound.bitrate_kbps);

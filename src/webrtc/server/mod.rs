@@ -24,7 +24,7 @@ mod addresses;
 mod random;
 mod shard;
 mod shards;
-mod socket;
+pub(crate) mod socket;
 mod timer;
 mod worker;
 

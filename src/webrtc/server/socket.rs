@@ -30,20 +30,20 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
 
 /// A bound socket that no runtime knows yet.
-pub(super) struct Bound {
+pub(crate) struct Bound {
     socket: Socket,
     local: SocketAddr,
 }
 
 /// The socket as it is listened to; IPv6 sockets carry IPv4 as well, and addresses are shown as what they are.
-pub(super) struct UdpSocket {
+pub(crate) struct UdpSocket {
     io: tokio::net::UdpSocket,
     local: SocketAddr,
 }
 
 /// The same socket as it is sent from, by every thread that serves viewers: the kernel takes datagrams of several
 /// threads at once, and what was learned about a path holds for all of them.
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     socket: Socket,
     is_v6: bool,
     refusals: Mutex<Refusals>,
@@ -75,7 +75,7 @@ impl Refusals {
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// It is gone, delivered or not.
     Gone,
     /// The socket's buffer is full; nothing is gone.
@@ -84,7 +84,7 @@ pub(super) enum Sent {
 
 impl Bound {
     /// Binds; where the machine has no IPv6, `[::]` means every IPv4 address.
-    pub(super) fn bind(listen: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bind(listen: SocketAddr) -> io::Result<Self> {
         match Self::bind_exactly(listen) {
             Err(err)
                 if listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
@@ -126,41 +126,41 @@ impl Bound {
         Ok(Self { socket, local })
     }
 
-    pub(super) fn local_addr(&self) -> SocketAddr {
+    pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
     /// The way out, for any thread.
-    pub(super) fn outlet(&self) -> io::Result<Arc<Outlet>> {
+    pub(crate) fn outlet(&self) -> io::Result<Arc<Outlet>> {
         let (socket, is_v6) = (self.socket.try_clone()?, self.local.is_ipv6());
         Ok(Arc::new(Outlet { socket, is_v6, refusals: Mutex::default(), has_refusals: AtomicBool::new(false) }))
     }
 
     /// Registers with the runtime it is called in.
-    pub(super) fn into_async(self) -> io::Result<UdpSocket> {
+    pub(crate) fn into_async(self) -> io::Result<UdpSocket> {
         Ok(UdpSocket { io: tokio::net::UdpSocket::from_std(self.socket.into())?, local: self.local })
     }
 }
 
 impl UdpSocket {
     /// Room for the control messages of [`Self::receive`].
-    pub(super) fn control_buffer() -> Vec<u8> {
+    pub(crate) fn control_buffer() -> Vec<u8> {
         nix::cmsg_space!(in6_pktinfo, in_pktinfo)
     }
 
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.io.readable().await
     }
 
     /// Whether a datagram waits to be read.
     #[cfg(test)]
-    pub(super) fn has_datagram(&self) -> bool {
+    pub(crate) fn has_datagram(&self) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
         nix::sys::socket::recv(self.io.as_raw_fd(), &mut [0], flags).is_ok()
     }
 
     /// One datagram and the path it came along. Errors of single datagrams are not told.
-    pub(super) fn receive(&self, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Path)> {
+    pub(crate) fn receive(&self, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Path)> {
         self.io.try_io(Interest::READABLE, || self.receive_raw(buffer, control))
     }
 
@@ -187,14 +187,14 @@ impl UdpSocket {
 
 impl Outlet {
     /// Sends one datagram. What cannot be sent now is lost, as any datagram may be.
-    pub(super) fn send_one(&self, path: &Path, datagram: &[u8]) {
+    pub(crate) fn send_one(&self, path: &Path, datagram: &[u8]) {
         if let Err(err) = self.send_raw(path, datagram, None) {
             tracing::trace!(peer = %path.peer, %err, "datagram not sent");
         }
     }
 
     /// Sends a batch, in one call where the interface can cut it up.
-    pub(super) fn send(&self, now: Instant, path: &Path, batch: &Batch) -> Sent {
+    pub(crate) fn send(&self, now: Instant, path: &Path, batch: &Batch) -> Sent {
         let mut refused = false;
         if batch.data.len() > batch.segment && !self.is_refused(now, path) {
             match u16::try_from(batch.segment).map(|segment| self.send_raw(path, &batch.data, Some(segment))) {

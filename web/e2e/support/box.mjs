@@ -100,7 +100,8 @@ export class Box {
   static async start({ vmixPort = 1, host = '127.0.0.1', more = '' } = {}) {
     const box = new Box();
     box.home = mkdtempSync(join(tmpdir(), 'returnfeed-e2e-'));
-    [box.httpPort, box.srtPort, box.webrtcPort] = [await freePort(), await freePort(), await freePort()];
+    const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
+    [box.httpPort, box.srtPort, box.webrtcPort, box.turnPort] = ports;
     box.settings = join(box.home, 'returnfeed.toml');
     writeFileSync(
       box.settings,
@@ -111,6 +112,8 @@ listen = "${host}:${box.srtPort}"
 latency_ms = 20
 [webrtc]
 listen = "${host}:${box.webrtcPort}"
+[turn]
+listen = "${host}:${box.turnPort}"
 [vmix]
 host = "127.0.0.1"
 tcp_port = ${vmixPort}

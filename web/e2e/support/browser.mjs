@@ -12,10 +12,10 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-/** `insists`: on a touch before it plays anything aloud, as browsers do that people use. */
-export const launch = ({ insists = false } = {}) =>
+/** `program`: another than Debian's. `insists`: on a touch before it plays anything aloud, as browsers do that people use. */
+export const launch = ({ insists = false, program } = {}) =>
   chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath: program ?? process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     args: [
       ...FLAGS,

@@ -34,6 +34,14 @@ export class FakePeer {
   offer = 'v=0 offer';
   receivers: { kind: string; jitterBufferTarget: number | null }[] = [];
 
+  configuration: RTCConfiguration = { bundlePolicy: 'max-bundle' };
+
+  getConfiguration() {
+    return this.configuration;
+  }
+  setConfiguration(configuration: RTCConfiguration) {
+    this.configuration = configuration;
+  }
   addTransceiver(kind: string) {
     const receiver = { kind, jitterBufferTarget: null };
     this.receivers.push(receiver);
@@ -93,12 +101,15 @@ export class FakeWorld {
   /** Answers the POSTs; replace it to answer otherwise. */
   post = async (): Promise<Response> =>
     new Response('v=0 answer', { status: 201, headers: { Location: `/pgm/whep/${this.peers.length}` } });
+  /** Answers who asks for relays. */
+  relays = async (): Promise<Response> => new Response(null, { status: 404 });
   /** Answers the GET on a session. */
   get = async (): Promise<Response> => new Response(null, { status: 405 });
 
   readonly env: PlayerEnvironment = {
     fetch: async (url, init) => {
       const method = init.method ?? 'GET';
+      if (url.endsWith('/ice-servers')) return this.relays();
       this.requests.push({ method, url, init });
       if (method === 'POST') return this.post();
       return method === 'GET' ? this.get() : new Response(null, { status: 200 });

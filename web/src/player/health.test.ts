@@ -49,6 +49,45 @@ describe('readStats', () => {
   });
 });
 
+describe('the path', () => {
+  const path = (local: Record<string, unknown>, marked = false) => {
+    const stats = [
+      { type: 'inbound-rtp', id: 'v', kind: 'video' },
+      ...(marked ? [] : [{ type: 'transport', id: 't', selectedCandidatePairId: 'p' }]),
+      { type: 'candidate-pair', id: 'q', localCandidateId: 'other' },
+      { type: 'candidate-pair', id: 'p', localCandidateId: 'l', ...(marked && { selected: true }) },
+      { type: 'local-candidate', id: 'other', candidateType: 'host', protocol: 'udp' },
+      { type: 'local-candidate', id: 'l', ...local },
+    ];
+    return readStats(stats)?.path;
+  };
+
+  it('is that of the selected pair, named or marked', () => {
+    for (const marked of [false, true]) {
+      expect(path({ candidateType: 'prflx', protocol: 'udp' }, marked)).toEqual({
+        relayed: false,
+        over: 'udp',
+      });
+      expect(path({ candidateType: 'host', protocol: 'tcp' }, marked)).toEqual({
+        relayed: false,
+        over: 'tcp',
+      });
+      expect(path({ candidateType: 'relay', protocol: 'udp', relayProtocol: 'udp' }, marked)).toEqual({
+        relayed: true,
+        over: 'udp',
+      });
+      expect(path({ candidateType: 'relay', protocol: 'udp', relayProtocol: 'tcp' }, marked)).toEqual({
+        relayed: true,
+        over: 'tcp',
+      });
+    }
+  });
+
+  it('is unknown before one is selected', () => {
+    expect(readStats([{ type: 'inbound-rtp', id: 'v', kind: 'video' }])?.path).toBeNull();
+  });
+});
+
 describe('heldMs', () => {
   const reading = (heldMs: number, released: number) => ({ heldMs, released }) as Reading;
 

@@ -21,14 +21,23 @@ export interface Reading extends Counters {
   released: number;
   /** Of the sound, 0 to 1. */
   audioLevel: number;
+  /** How the media come; `null` while that is not known. */
+  path: MediaPath | null;
+}
+
+/** How the media come: straight from the box or through its relay, and how the leg from here goes (`udp`, `tcp`, `tls`). */
+export interface MediaPath {
+  relayed: boolean;
+  over: string;
 }
 
 type Stat = Record<string, unknown> & { type?: string; id?: string };
+type Report = { forEach(take: (stat: Stat) => void): void };
 
 const numberOf = (value: unknown): number => (typeof value === 'number' ? value : 0);
 
 /** The video's inbound statistics of an `RTCStatsReport`; `null` while there are none. */
-export function readStats(report: { forEach(take: (stat: Stat) => void): void }): Reading | null {
+export function readStats(report: Report): Reading | null {
   let video: Stat | undefined;
   let audio: Stat | undefined;
   const codecs = new Map<unknown, string>();
@@ -50,7 +59,24 @@ export function readStats(report: { forEach(take: (stat: Stat) => void): void })
     heldMs: numberOf(video.jitterBufferDelay) * 1000,
     released: numberOf(video.jitterBufferEmittedCount),
     audioLevel: numberOf(audio?.audioLevel),
+    path: pathOf(report),
   };
+}
+
+/** The way of the selected candidate pair (W3C webrtc-stats §8.21). */
+function pathOf(report: Report): MediaPath | null {
+  const stats = new Map<unknown, Stat>();
+  let pair: unknown;
+  report.forEach((stat) => {
+    stats.set(stat.id, stat);
+    // Firefox marks the pair, others name it.
+    if (stat.type === 'transport') pair ??= stat.selectedCandidatePairId;
+    if (stat.selected) pair = stat.id;
+  });
+  const local = stats.get(stats.get(pair)?.localCandidateId);
+  if (!local) return null;
+  const relayed = local.candidateType === 'relay';
+  return { relayed, over: String((relayed && local.relayProtocol) || local.protocol) };
 }
 
 /** How long the pictures between two readings were held on average; `null` where there were none. */

@@ -12,6 +12,7 @@ import { Store } from '../store';
 import { Curtain } from './curtain';
 import { DelayGuard } from './guard';
 import { DecoderWatch, heldMs, type Reading, readStats } from './health';
+import { relay } from './relays';
 import { amend, isInSync } from './sdp';
 import { type Fetch, isGone, leave, offer, WhepRefusal } from './whep';
 
@@ -309,7 +310,10 @@ export class Player {
     peer.onconnectionstatechange = () => {
       if (session === this.#session) this.#onConnection(session);
     };
-    const { type, sdp: plain = '' } = await peer.createOffer();
+    const [{ type, sdp: plain = '' }] = await Promise.all([
+      peer.createOffer(),
+      relay(this.#env.fetch, peer, this.#url),
+    ]);
     // A browser that takes no changes to its offer plays mono and asks again slowly, if it must.
     await peer
       .setLocalDescription({ type, sdp: amend(plain) })
@@ -530,7 +534,7 @@ function holdNothing(receiver: RTCRtpReceiver): void {
   else if ('playoutDelayHint' in tunable) (tunable as { playoutDelayHint: number }).playoutDelayHint = 0;
 }
 
-/** The browser's own. No ICE servers: everything works without the internet. */
+/** The browser's own. Its only ICE server is the box: everything works without the internet. */
 export const browserPlayer: PlayerEnvironment = {
   fetch: (url, init) => fetch(url, init),
   createPeer: () => new RTCPeerConnection({ bundlePolicy: 'max-bundle' }),

@@ -78,6 +78,7 @@ export function ShowFlags({ app }: { app: App }) {
 export function Details({ app, onClose }: { app: App; onClose: () => void }) {
   const player = useStore(app.player);
   const reading = useStore(player.reading);
+  const path = reading?.path ?? null;
   const hello = useStore(app.link.hello);
   const tally = useStore(app.link.tally);
   const kept = useStore(app.keeper.held);
@@ -110,6 +111,7 @@ export function Details({ app, onClose }: { app: App; onClose: () => void }) {
     ['sound', stream?.live ? soundWords(stream.sound) : null],
     ['d_viewers', stream ? String(stream.viewers) : null],
     ['d_format', reading?.width ? `${reading.codec} · ${reading.width}×${reading.height}` : null],
+    ['d_path', path && `${t(path.relayed ? 'path_relayed' : 'path_direct')} · ${path.over.toUpperCase()}`],
     ['d_received', rate === null ? null : t('d_bitrate', { n: rate.toFixed(2) })],
     ['d_decoded', reading ? t('d_frames', { n: reading.framesDecoded }) : null],
     ['d_loss', reading ? String(reading.packetsLost) : null],

@@ -1,0 +1,128 @@
+// Where nothing comes straight from the box: the relay, over UDP and over TCP.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Box, ffmpeg, until } from './support/box.mjs';
+import { launch, look, open, pictureMoves } from './support/browser.mjs';
+import { GuestNetwork } from './support/netns.mjs';
+
+let browser;
+let box;
+let source;
+
+before(async () => {
+  box = await Box.start();
+  source = ffmpeg(box);
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await source?.stop();
+  await box?.stop();
+});
+
+/** Runs in the page: every connection may use relays alone; `only` names their transport. */
+function relayOnly(only) {
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: 'relay' });
+    }
+    setConfiguration(configuration) {
+      const iceServers = configuration.iceServers.map((server) => ({
+        ...server,
+        urls: server.urls.filter((url) => url.endsWith(`transport=${only}`)),
+      }));
+      super.setConfiguration({ ...configuration, iceServers });
+    }
+  };
+}
+
+async function detail(page, word) {
+  await page.locator('#details').click();
+  const row = page.locator('dl.table div', { hasText: word }).locator('dd');
+  const text = await until('the path', async () => {
+    const text = await row.first().textContent();
+    return text !== '–' && text;
+  });
+  await page.keyboard.press('Escape');
+  return text;
+}
+
+for (const over of ['udp', 'tcp']) {
+  test(`a page that may use relays alone plays over ${over}`, { timeout: 60_000 }, async () => {
+    const began = performance.now();
+    const page = await open(browser, `${box.base}/pgm`, { before: `(${relayOnly})('${over}')` });
+    await pictureMoves(page, 30);
+    console.log(`relayed over ${over}: 30 pictures after ${(performance.now() - began).toFixed(0)} ms`);
+    assert.equal(await detail(page, 'Path'), `relayed · ${over.toUpperCase()}`);
+    const delay = await until('the delay', () => page.locator('#delay').getAttribute('data-ms'));
+    console.log(`relayed over ${over}: delay ${delay} ms`);
+    const lost = await look(page, async () => {
+      const report = await window.peers.at(-1).getStats();
+      return [...report.values()].find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video')
+        .packetsLost;
+    });
+    assert.equal(lost, 0);
+    assert.deepEqual(page.faults, []);
+    await page.context().close();
+  });
+}
+
+test('a page that reaches the box directly does not use the relay', { timeout: 60_000 }, async () => {
+  const page = await open(browser, `${box.base}/pgm`);
+  await pictureMoves(page, 60);
+  assert.equal(await detail(page, 'Path'), 'direct · UDP');
+  const [answer] = await Promise.all([
+    page.waitForResponse((response) => response.request().method() === 'POST'),
+    page.reload(),
+  ]);
+  const links = (await answer.headersArray()).filter(({ name }) => name.toLowerCase() === 'link');
+  assert.equal(links.length, 2, 'WHEP names the relay, over UDP and over TCP');
+  for (const { value } of links) assert.match(value, /^<turn:127\.0\.0\.1:.*rel="ice-server"; username="/);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
+const GUESTS = [
+  { what: 'lets no UDP through', match: () => 'meta l4proto udp', path: 'relayed · TCP' },
+  {
+    what: 'blocks the media port alone',
+    match: (box) => `udp dport ${box.webrtcPort}`,
+    path: 'relayed · UDP',
+  },
+];
+
+const isPossible = GuestNetwork.possible();
+
+for (const { what, match, path } of GUESTS) {
+  const options = {
+    timeout: 120_000,
+    skip: isPossible ? false : 'needs root and network namespaces',
+  };
+  test(`a page whose network ${what} plays by itself`, options, async () => {
+    const network = new GuestNetwork();
+    let here;
+    let feed;
+    let guest;
+    try {
+      here = await Box.start({ host: '0.0.0.0' });
+      feed = ffmpeg(here);
+      await until('the feed', async () => (await here.status()).streams.some(({ live }) => live));
+      network.block(match(here));
+      guest = await launch({ program: network.browser });
+      const began = performance.now();
+      const page = await open(guest, `http://${network.box}:${here.httpPort}/pgm`);
+      await pictureMoves(page, 1, 40_000);
+      console.log(`${what}: a picture after ${(performance.now() - began).toFixed(0)} ms`);
+      await pictureMoves(page, 60, 40_000);
+      assert.equal(await detail(page, 'Path'), path);
+      assert.ok(network.dropped() > 0, 'it was blocked');
+      assert.deepEqual(page.faults, []);
+    } finally {
+      await guest?.close();
+      await feed?.stop();
+      await here?.stop();
+      network.remove();
+    }
+  });
+}
