@@ -1,5 +1,7 @@
 //! The SRT room against the reference library: `srt-live-transmit` and `ffmpeg` over loopback.
 
+#[path = "support/stalls.rs"]
+mod stalls;
 #[path = "srt_peers/support.rs"]
 mod support;
 
@@ -8,10 +10,20 @@ use std::time::Duration;
 use returnfeed::hub::Event;
 use returnfeed::media::{Codec, StreamName};
 use returnfeed::srt::CallAddress;
+use stalls::Stalls;
 use support::{Bench, Peer, Proxy, Source, free_port, payload, until};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// Sends over a network that gets well before the end: a lost last packet leaves no gap for the box to ask for, and
+/// libsrt repeats nothing unasked to a receiver that reports losses regularly (live mode).
+async fn write_and_heal(peer: &mut Peer, proxy: &Proxy, sent: &[u8], bits_per_second: u64) {
+    let (most, rest) = sent.split_at(sent.len() - 50 * 7 * 188);
+    peer.write_at(most, bits_per_second).await;
+    proxy.heal();
+    peer.write_at(rest, bits_per_second).await;
 }
 
 #[tokio::test]
@@ -150,6 +162,7 @@ async fn packets_in_order_are_handed_over_at_once_whatever_the_latency() {
     let mut peer = Peer::transmit_to(&format!("srt://127.0.0.1:{}?latency=120", proxy.port));
     let sent = payload(2000);
     let source = bench.source("pgm").await;
+    let stalls = Stalls::watch();
     peer.write_at(&sent, 8_000_000).await;
     source.received(sent.len()).await;
     let (chunks, passed) = (source.chunks(), proxy.passed());
@@ -159,7 +172,7 @@ async fn packets_in_order_are_handed_over_at_once_whatever_the_latency() {
     let (median, most) = (delays[1000], delays[1900]);
     println!("handover at 120 ms negotiated: p50 {median:?}, p95 {most:?}, max {:?}", delays[1999]);
     assert!(median < ms(2), "{median:?}");
-    assert!(most < ms(20), "{most:?}");
+    assert!(most < ms(20) + stalls.total(), "{most:?}");
     bench.stop().await;
 }
 
@@ -170,17 +183,8 @@ async fn nothing_is_missing_at_two_percent_loss_both_ways() {
     let mut peer = Peer::transmit_to(&format!("srt://127.0.0.1:{}?latency=1000", proxy.port));
     let sent = payload(3000);
     let source = bench.source("pgm").await;
-    peer.write(&sent).await;
-    // A lost last packet shows only when others follow, as they do in a stream: it leaves no gap for the box to ask for,
-    // and libsrt repeats nothing unasked to a receiver that reports losses regularly (live mode). Of 39 runs that sent no
-    // more, the one that failed missed exactly packet 3000 of 3000.
-    for _ in 0..500 {
-        if source.bytes().len() >= sent.len() {
-            break;
-        }
-        peer.write(&sent[..7 * 188]).await;
-        tokio::time::sleep(ms(20)).await;
-    }
+    write_and_heal(&mut peer, &proxy, &sent, 10_000_000).await;
+    source.received(sent.len()).await;
     let stats = source.stats();
     println!("2 % loss: {} of {} bytes; {stats:?}", source.bytes().len(), sent.len());
     support::same(&source.bytes()[..sent.len()], &sent);
@@ -200,20 +204,25 @@ async fn a_gap_waits_for_its_repair_and_no_longer_than_agreed_whatever_was_agree
         let mut peer = Peer::transmit_to(&format!("srt://127.0.0.1:{}?latency={latency}", proxy.port));
         let sent = payload(2000);
         let source = bench.source("pgm").await;
-        peer.write_at(&sent, 8_000_000).await;
+        let stalls = Stalls::watch();
+        write_and_heal(&mut peer, &proxy, &sent, 8_000_000).await;
         until("the last packet", || source.bytes().ends_with(&sent[sent.len() - 188..])).await;
         drop(peer);
         until("the last statistics", || source.gone()).await;
         let stats = source.stats();
         println!("{latency} ms: {stats:?}");
         assert!(stats.lost_packets > 10 && stats.gaps > 10, "{stats:?}");
-        assert!(stats.dropped_packets <= drops, "{stats:?}");
-        if drops == 0 {
-            support::same(&source.bytes(), &sent);
+        let still = stalls.total();
+        // What stands still for as long as was agreed repairs nothing in time.
+        if still < ms(latency) / 2 {
+            assert!(stats.dropped_packets <= drops, "{stats:?}");
+            if drops == 0 {
+                support::same(&source.bytes(), &sent);
+            }
         }
         // The timers of a busy machine are late by some milliseconds.
-        assert!(stats.gap_wait_p50 > ms(5) && stats.gap_wait_longest < ms(latency + 30), "{stats:?}");
-        assert!(stats.gap_wait_p50 < ms(latency.min(60)), "{stats:?}");
+        assert!(stats.gap_wait_p50 > ms(5) && stats.gap_wait_longest < ms(latency + 30) + still, "{stats:?}");
+        assert!(stats.gap_wait_p50 < ms(latency.min(60)) + still, "{stats:?}");
         bench.stop().await;
     }
 }
@@ -281,7 +290,8 @@ async fn a_sender_that_ends_or_dies_is_noticed_and_may_come_back() {
     peer.terminate();
     let begin = support::now();
     until("the goodbye", || first.gone()).await;
-    assert!(support::now() - begin < ms(1000));
+    // Its silence would be noticed after five seconds.
+    assert!(support::now() - begin < ms(3000));
     drop(peer);
 
     let mut peer = Peer::transmit(&bench, "");

@@ -3,8 +3,10 @@
 use crate::media::{assert_flawless, live, wait_live};
 use crate::support::appliance::{Appliance, Settings};
 use crate::support::impair::{Link, Relay};
+use crate::support::receiver::Options;
 use crate::support::receiver::Stats;
 use crate::support::source::{Ffmpeg, Picture};
+use crate::support::stalls::Stalls;
 use crate::support::viewer::{Setup, WhepViewer};
 use crate::support::{Result, until};
 use crate::{SOON, turn};
@@ -20,7 +22,9 @@ const CLEAN: Link = Link { loss: 0.0, bursts: None, delay: Duration::ZERO, jitte
 /// A viewer behind a relay; the relay does no harm yet.
 async fn behind_a_relay(appliance: &Appliance, seed: u64) -> Result<(WhepViewer, Relay)> {
     let relay = Relay::start((Ipv4Addr::LOCALHOST, appliance.webrtc_port).into(), seed, None)?;
-    let setup = Setup { through: Some(relay.address), ..Setup::default() };
+    // What is asked for again is waited for, however long the machine stands still meanwhile.
+    let receive = Options { patience: SOON, ..Options::default() };
+    let setup = Setup { through: Some(relay.address), receive, ..Setup::default() };
     let viewer = WhepViewer::connect_with(&appliance.whep("pgm"), setup).await?;
     viewer.wait("the first picture", SOON, |stats| stats.frames > 0).await?;
     Ok((viewer, relay))
@@ -61,9 +65,11 @@ async fn watch_over(link: Link, seed: u64) -> Result<(Stats, u64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_two_percent_loss_every_picture_comes_through() -> Result<()> {
+    let stalls = Stalls::watch();
     let (stats, lost) = watch_over(Link { loss: 0.02, ..CLEAN }, 1).await?;
     assert!(lost > 10 && stats.recovered > 10, "{lost} lost; {stats:?}");
-    assert!(stats.longest_pause < Duration::from_millis(400), "{stats:?}");
+    let still = stalls.total();
+    assert!(stats.longest_pause < Duration::from_millis(400) + still, "{still:?} standing still; {stats:?}");
     assert_eq!(stats.plis, 0, "{stats:?}");
     Ok(())
 }
@@ -97,6 +103,7 @@ async fn loss_on_a_link_with_a_long_way_is_made_good_all_the_same() -> Result<()
 async fn a_viewer_on_too_narrow_a_link_degrades_alone_and_comes_back() -> Result<()> {
     let _turn = turn().await;
     let (appliance, _source) = live(Settings::default(), &PICTURE).await?;
+    let stalls = Stalls::watch();
     let (viewer, relay) = behind_a_relay(&appliance, 5).await?;
     let other = WhepViewer::connect(&appliance.base(), "pgm").await?;
     other.wait("the first picture", SOON, |stats| stats.frames > 0).await?;
@@ -112,8 +119,9 @@ async fn a_viewer_on_too_narrow_a_link_degrades_alone_and_comes_back() -> Result
     assert_eq!((later.broken_frames, later.frames - at >= 60), (broken, true), "it stays well: {later:?}");
     let stats = assert_flawless(&other);
     assert!(
-        stats.frames >= 120 && stats.longest_pause < Duration::from_millis(250),
-        "the other one noticed: {stats:?}"
+        stats.frames >= 120 && stats.longest_pause < Duration::from_millis(250) + stalls.total(),
+        "the other one noticed: {stats:?}; {:?} standing still",
+        stalls.total()
     );
     assert_continuous(&other);
     Ok(())
@@ -124,7 +132,8 @@ async fn what_the_sender_s_network_loses_is_made_good_before_any_viewer_sees_it(
     let _turn = turn().await;
     let appliance = Appliance::start(Settings::default()).await?;
     let relay = Relay::start((Ipv4Addr::LOCALHOST, appliance.srt_port).into(), 6, None)?;
-    let url = format!("srt://127.0.0.1:{}?streamid=pgm&latency=120000", relay.address.port());
+    // A repair that comes later than agreed is no repair, and a machine may stand still for longer than 120 ms.
+    let url = format!("srt://127.0.0.1:{}?streamid=pgm&latency=2000000", relay.address.port());
     let _source = Ffmpeg::publish(&url, &PICTURE)?;
     wait_live(&appliance, "pgm").await?;
     let viewer = WhepViewer::connect(&appliance.base(), "pgm").await?;

@@ -2,6 +2,7 @@
 
 use crate::support::appliance::{Appliance, Settings};
 use crate::support::source::{Ffmpeg, Picture};
+use crate::support::stalls::Stalls;
 use crate::support::vmix::{FakeVmix, Input};
 use crate::support::ws::{Event, Socket, tally_of};
 use crate::support::{Result, now, percentile};
@@ -31,7 +32,7 @@ async fn a_line_from_vmix_reaches_fifty_sockets() -> Result<()> {
         socket.find("tally", SOON, live).await?;
         sockets.push(socket);
     }
-    let mut delays = Vec::new();
+    let (mut delays, stalls) = (Vec::new(), Stalls::watch());
     for round in 0..20usize {
         let program = round % 4;
         let digits: String = (0..4).map(|input| if input == program { '1' } else { '0' }).collect();
@@ -48,7 +49,7 @@ async fn a_line_from_vmix_reaches_fifty_sockets() -> Result<()> {
     let (half, most) = (percentile(&delays, 50.0), percentile(&delays, 99.0));
     println!("vMix line to 50 sockets: p50 {half:?}, p99 {most:?}");
     // The target is 10 ms and `make bench` measures it; here only nonsense fails, for the machine may be busy.
-    assert!(most < Duration::from_millis(250), "p99 {most:?}");
+    assert!(most < Duration::from_millis(250) + stalls.total(), "p99 {most:?}");
     Ok(())
 }
 
@@ -104,11 +105,11 @@ async fn a_socket_hears_a_snapshot_first_and_something_every_second() -> Result<
         let (_, hello) = socket.find("hello", SOON, |_| true).await?;
         assert!(hello["now_ms"].is_f64() && hello["streams"].is_array() && hello["listen"].is_object(), "{hello}");
 
-        let mut last = now();
+        let (mut last, stalls) = (now(), Stalls::watch());
         let mut sequence = first["seq"].as_u64().ok_or("no seq")?;
         for _ in 0..3 {
             let (at, message) = socket.find("tally", SOON, |_| true).await?;
-            assert!(at - last < Duration::from_millis(1300), "silent for {:?}", at - last);
+            assert!(at - last < Duration::from_millis(1300) + stalls.total(), "silent for {:?}", at - last);
             let next = message["seq"].as_u64().ok_or("no seq")?;
             assert!(next >= sequence, "{next} after {sequence}");
             (last, sequence) = (at, next);
@@ -144,7 +145,7 @@ async fn the_clock_of_the_box_can_be_asked() -> Result<()> {
     let _turn = turn().await;
     let appliance = Appliance::start(Settings::default()).await?;
     let mut socket = Socket::open(&appliance.authority()).await?;
-    let mut times = Vec::new();
+    let (mut times, stalls) = (Vec::new(), Stalls::watch());
     for id in 1..=3u64 {
         let asked = now();
         socket.send(&format!("{{\"type\":\"ping\",\"id\":{id}}}")).await?;
@@ -155,7 +156,8 @@ async fn the_clock_of_the_box_can_be_asked() -> Result<()> {
     }
     let &[(_, first, a), _, (_, last, b)] = times.as_slice() else { return Err("three answers".into()) };
     let here = (last - first).as_secs_f64() * 1000.0;
-    assert!((b - a - here).abs() < 100.0, "the box's clock moved {} ms in {here} ms", b - a);
+    let unsure = 100.0 + stalls.total().as_secs_f64() * 1000.0;
+    assert!((b - a - here).abs() < unsure, "the box's clock moved {} ms in {here} ms", b - a);
     Ok(())
 }
 
@@ -170,20 +172,20 @@ async fn tally_is_unknown_within_two_seconds_however_vmix_goes_and_comes_back_by
     let unknown = |message: &serde_json::Value| message["source"] == "unknown";
     socket.find("tally", SOON, on_air).await?;
 
-    let frozen = now();
+    let (frozen, stalls) = (now(), Stalls::watch());
     vmix.freeze(true);
     let (at, message) = socket.find("tally", SOON, unknown).await?;
-    assert!(at - frozen <= Duration::from_millis(2100), "unknown only after {:?}", at - frozen);
+    assert!(at - frozen <= Duration::from_millis(2100) + stalls.total(), "unknown only after {:?}", at - frozen);
     for input in message["inputs"].as_array().into_iter().flatten() {
         assert_eq!(input["tally"], "unknown", "{message}");
     }
     vmix.freeze(false);
     socket.find("tally", SOON, on_air).await?;
 
-    let closed = now();
+    let (closed, stalls) = (now(), Stalls::watch());
     drop(vmix);
     let (at, _) = socket.find("tally", SOON, unknown).await?;
-    assert!(at - closed <= Duration::from_millis(2100), "unknown only after {:?}", at - closed);
+    assert!(at - closed <= Duration::from_millis(2100) + stalls.total(), "unknown only after {:?}", at - closed);
     let vmix = FakeVmix::start(port, 2).await?;
     vmix.set_tally("10");
     socket.find("tally", SOON, on_air).await?;

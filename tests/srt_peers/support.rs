@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -351,6 +352,7 @@ pub fn free_port() -> u16 {
 /// A bad network between one peer and the box.
 pub struct Proxy {
     pub port: u16,
+    percent: Arc<AtomicU64>,
     passed: Arc<Mutex<Vec<Instant>>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -368,13 +370,15 @@ impl Proxy {
         let port = near.local_addr().unwrap().port();
         let passed = Arc::<Mutex<Vec<Instant>>>::default();
         let log = passed.clone();
+        let percent = Arc::new(AtomicU64::new(percent));
+        let now_lost = percent.clone();
         let task = tokio::spawn(async move {
             let (mut peer, mut chance) = (None, seed);
             let (mut up, mut down) = ([0; 2048], [0; 2048]);
             let mut held: VecDeque<(Instant, bool, Vec<u8>)> = VecDeque::new();
             loop {
                 chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let lost = (chance >> 33) % 100 < percent;
+                let lost = (chance >> 33) % 100 < now_lost.load(Ordering::Relaxed);
                 let first = held.front().map_or_else(now, |(due, _, _)| *due);
                 tokio::select! {
                     biased;
@@ -403,7 +407,12 @@ impl Proxy {
                 }
             }
         });
-        Self { port, passed, task }
+        Self { port, percent, passed, task }
+    }
+
+    /// Loses nothing from now on.
+    pub fn heal(&self) {
+        self.percent.store(0, Ordering::Relaxed);
     }
 
     /// When each data packet passed on its way to the box.

@@ -17,6 +17,7 @@ pub mod receiver;
 pub mod sdp;
 pub mod sight;
 pub mod source;
+pub mod stalls;
 pub mod viewer;
 pub mod vmix;
 pub mod ws;
