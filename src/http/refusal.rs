@@ -90,7 +90,7 @@ impl From<CreateError> for Refused {
             CreateError::NoPicture => {
                 Self { retry_after_s: Some(1), ..Self::new(StatusCode::CONFLICT, "no_picture", detail) }
             }
-            CreateError::Full => {
+            CreateError::Full | CreateError::FullForAddress => {
                 Self { retry_after_s: Some(10), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", detail) }
             }
             CreateError::Exists | CreateError::Stopped => {

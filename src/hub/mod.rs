@@ -293,7 +293,7 @@ impl Hub {
             Ok::<_, std::convert::Infallible>(())
         });
         self.emit(Event::Joined { stream: name.clone(), session: session.clone(), from });
-        Ok(Viewer { hub: self.clone(), name, session, stream })
+        Ok(Viewer { hub: self.clone(), name, session, from, stream })
     }
 
     /// Whether a source is sending this stream.
@@ -428,6 +428,7 @@ pub struct Viewer {
     hub: Hub,
     name: StreamName,
     session: String,
+    from: Option<IpAddr>,
     stream: Arc<Mutex<Stream>>,
 }
 
@@ -440,6 +441,11 @@ impl Viewer {
     /// Its session.
     pub fn session(&self) -> &str {
         &self.session
+    }
+
+    /// The address it asked from; `None` for the box itself.
+    pub fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// Everything the stream carries from its current GOP on, across sources.

@@ -41,6 +41,9 @@ pub enum Ended {
     /// No connection came about.
     #[error("no connection within {} s; is the UDP port reachable from the viewer?", CONNECT_TIMEOUT.as_secs())]
     NeverConnected,
+    /// Others were waiting for its place, and it had not connected.
+    #[error("it had not connected, and gave way to another")]
+    GaveWay,
     /// Nothing was heard any more.
     #[error("nothing heard for {} s", SILENCE_TIMEOUT.as_secs())]
     Silent,

@@ -86,6 +86,9 @@ pub enum CreateError {
     /// As many viewers as are allowed.
     #[error("the box serves as many viewers as it may")]
     Full,
+    /// As many viewers of one address as are allowed.
+    #[error("the box serves as many viewers of one address as it may; behind a proxy, name that in trusted_proxies")]
+    FullForAddress,
     /// The session's name is taken.
     #[error("there is a session of this name already")]
     Exists,

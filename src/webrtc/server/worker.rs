@@ -30,6 +30,7 @@ use crate::webrtc::sending::SendCounts;
 use crate::webrtc::session::{Ended, Phase, Session};
 
 mod commands;
+mod room;
 mod streams;
 
 use streams::{Agreed, Delivered, Deliveries, Stream};
@@ -59,6 +60,8 @@ struct Entry {
     /// The stream it watches.
     stream: Key,
     session: Session,
+    /// When it was asked for.
+    asked: Instant,
     /// What was agreed on for its media, until that begins.
     agreed: Option<Agreed>,
     /// Who sends its media, once that flows.
@@ -338,6 +341,8 @@ impl Worker {
             Ended::Removed | Ended::Left => {
                 tracing::info!(session = log_name(&entry.id), %stream, packets = counts.picture.packets, "viewer left: {why}");
             }
+            // Whoever floods the box with offers must not flood its journal.
+            Ended::GaveWay => tracing::debug!(session = log_name(&entry.id), %stream, err = %why, "viewer lost"),
             why => {
                 tracing::warn!(session = log_name(&entry.id), %stream, packets = counts.picture.packets, err = %why, "viewer lost")
             }

@@ -44,6 +44,8 @@ struct TestBox {
     viewers: u32,
     /// As viewers wish it.
     lip_sync: Option<bool>,
+    /// Where they ask from.
+    from: Option<IpAddr>,
 }
 
 impl TestBox {
@@ -59,7 +61,7 @@ impl TestBox {
         server.worker.shards.inline_first = 1;
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.run(stop.clone()));
-        Self { clock, hub, handle, stop, running, viewers: 0, lip_sync: None }
+        Self { clock, hub, handle, stop, running, viewers: 0, lip_sync: None, from: None }
     }
 
     fn publish(&self) -> Source {
@@ -74,7 +76,7 @@ impl TestBox {
     async fn create(&mut self, offer: &str) -> Result<Created, CreateError> {
         self.viewers += 1;
         let (stream, session) = (StreamName::program(), format!("session-{}", self.viewers));
-        let viewer = self.hub.join(JoinRequest { stream, session, from: None, secret: None }).unwrap();
+        let viewer = self.hub.join(JoinRequest { stream, session, from: self.from, secret: None }).unwrap();
         self.handle.create(offer, viewer, self.lip_sync).await
     }
 
@@ -90,14 +92,18 @@ impl TestBox {
 
     /// Waits until no session is left and nobody is in the hub.
     async fn becomes_empty(&self) {
-        for _ in 0..100 {
-            let watched = self.hub.status(&StreamName::program()).is_some_and(|status| status.viewers > 0);
-            if self.handle.sessions().is_empty() && !watched {
+        let watched = || self.hub.status(&StreamName::program()).is_some_and(|status| status.viewers > 0);
+        self.comes_to("no session", |sessions| sessions.is_empty() && !watched()).await;
+    }
+
+    async fn comes_to(&self, what: &str, is_so: impl Fn(&[SessionStatus]) -> bool) {
+        for _ in 0..200 {
+            if is_so(&self.handle.sessions()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("a session is left over: {:?}", self.handle.sessions());
+        panic!("not {what}: {:?}", self.handle.sessions());
     }
 }
 
@@ -561,6 +567,29 @@ async fn there_are_no_more_sessions_than_allowed_and_none_twice() {
     server.create(&client.offer()).await.unwrap();
     assert_eq!(server.create(&client.offer()).await, Err(CreateError::Full));
     assert!(matches!(server.create("nonsense").await, Err(CreateError::Offer(_))));
+}
+
+#[tokio::test]
+async fn offers_that_come_to_nothing_make_room_and_whoever_watches_stays() {
+    let mut server = TestBox::start("127.0.0.1:0", 8);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut watching, _) = server.viewer().await;
+    let _ = watching.connect().await;
+    server.from = Some([10, 0, 0, 1].into());
+    let flood = Client::new().await;
+    for _ in 0..50 {
+        server.create(&flood.offer()).await.unwrap();
+    }
+    server.from = Some([10, 0, 0, 2].into());
+    let (mut other, _) = server.viewer().await;
+    let _ = other.connect().await;
+    // Four of the flood, and both that watch.
+    server
+        .comes_to("six sessions, two connected", |sessions| {
+            sessions.len() == 6 && sessions.iter().filter(|session| session.connected.is_some()).count() == 2
+        })
+        .await;
 }
 
 #[tokio::test]

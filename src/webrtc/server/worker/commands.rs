@@ -1,9 +1,12 @@
 //! What handles ask of the worker: sessions are made, checked, restarted and removed.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::random::{random, random_text};
+use super::super::shard::Key;
 use super::super::{Asked, Command, CreateError, Created, PICTURE_WAIT, PatchError, Reply, Restarted, lock, log_name};
+use super::room::{self, Origin, Taken};
 use super::streams::{Agreed, Waiting};
 use super::{Entry, Worker};
 use crate::webrtc::dtls::Dtls;
@@ -11,7 +14,7 @@ use crate::webrtc::ice::{Agent, Credentials};
 use crate::webrtc::sdp::{AnswerRequest, Fragment, OfferError, OfferedSound, OfferedTrack};
 use crate::webrtc::sdp::{answer, restart_answer};
 use crate::webrtc::sending::{SoundSource, Sources};
-use crate::webrtc::session::{Ended, Parts, Session};
+use crate::webrtc::session::{Ended, Parts, Phase, Session};
 use crate::webrtc::srtp::Profile;
 
 impl Worker {
@@ -39,14 +42,28 @@ impl Worker {
     fn begin(&mut self, asked: Asked, reply: Reply<Result<Created, CreateError>>) {
         let name = asked.viewer.stream().clone();
         let waiting: usize = self.streams.values().map(|stream| stream.waiting.len()).sum();
-        if self.sessions.len() + waiting >= self.config.max_viewers {
-            let _ = reply.send(Err(CreateError::Full));
-            return;
+        let now = self.clock.now();
+        let newcomer = Origin::of(asked.viewer.from());
+        match room::find(&self.places(now), waiting, self.config.max_viewers, newcomer) {
+            Ok(gives_way) => gives_way.into_iter().for_each(|key| self.end(key, Ended::GaveWay)),
+            Err(full) => {
+                let _ = reply.send(Err(full));
+                return;
+            }
         }
-        let until = self.clock.now() + PICTURE_WAIT;
+        let until = now + PICTURE_WAIT;
         let stream = self.stream_of(&asked.viewer);
         stream.waiting.push(Waiting { until, asked, reply });
         self.answer_waiting(&name);
+    }
+
+    fn places(&self, now: Instant) -> Vec<Taken> {
+        let of = |(key, entry): (&Key, &Entry)| {
+            let is_joining = matches!(entry.session.phase(), Phase::Checking | Phase::Handshaking);
+            let joining = is_joining.then(|| now.saturating_duration_since(entry.asked));
+            Taken { key: *key, origin: Origin::of(entry.viewer.from()), joining }
+        };
+        self.sessions.iter().map(of).collect()
     }
 
     pub(super) fn create(&mut self, Asked { offer, viewer, lip_sync }: Asked) -> Result<Created, CreateError> {
@@ -100,6 +117,7 @@ impl Worker {
             viewer,
             stream,
             session,
+            asked: now,
             agreed: Some(agreed),
             place: None,
             path: None,
