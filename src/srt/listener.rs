@@ -25,6 +25,7 @@ use super::link::{Arrival, Link, Over, QUEUE};
 use super::notices::{Notices, canonical};
 use super::screen::{self, Body, Handshake, Step};
 use super::socket::{self, Reader};
+use super::turns::Turns;
 use crate::clock::Clock;
 use crate::hub::{PublishError, PublishRequest};
 use crate::media::StreamName;
@@ -33,12 +34,11 @@ use crate::problems::Problems;
 /// The passphrase of a stream, if it has one; asked anew for every caller.
 pub type PassphraseLookup = Arc<dyn Fn(&StreamName) -> Option<String> + Send + Sync>;
 
-/// Sources at once.
+/// Sources at once, and of one address.
 const MOST_CONNECTIONS: usize = 64;
-/// Callers being judged at once, and begun in a second. Each costs 2048 rounds of SHA-1 when there
-/// is a passphrase; who is not judged now asks again after 250 ms.
+const MOST_OF_ONE: usize = 16;
+/// Callers being judged at once; who is not judged now asks again after 250 ms.
 const MOST_JUDGED: usize = 4;
-const MOST_JUDGED_A_SECOND: u32 = 50;
 /// How often problems that nobody causes any more are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long connections get to say goodbye.
@@ -86,8 +86,7 @@ pub struct Listener {
     /// Our socket by the peer's address and socket.
     known: HashMap<(SocketAddr, u32), u32>,
     judged: HashSet<(SocketAddr, u32)>,
-    /// Since when, and how many were begun to be judged.
-    judging: (Instant, u32),
+    turns: Turns,
     /// Which connection a task drives.
     driven: HashMap<Id, u32>,
 }
@@ -127,7 +126,7 @@ impl Listener {
             sinks,
             notices: Notices::new(problems),
             cookies: Cookies::new(&secret, clock.now()),
-            judging: (clock.now(), 0),
+            turns: Turns::new(clock.now()),
             clock,
             connections: HashMap::new(),
             known: HashMap::new(),
@@ -205,14 +204,11 @@ impl Listener {
         if let Some(peer) = self.known.get(&who).and_then(|local| self.connections.get(local)) {
             return self.send(from, &peer.acceptance);
         }
-        if now.saturating_duration_since(self.judging.0) >= Duration::from_secs(1) {
-            self.judging = (now, 0);
-        }
-        let full = self.judged.len() >= MOST_JUDGED || self.judging.1 >= MOST_JUDGED_A_SECOND;
-        if full || !self.judged.insert(who) {
+        let is_now = self.judged.len() < MOST_JUDGED && !self.judged.contains(&who);
+        if !is_now || !self.turns.take(now, canonical(from).ip()) {
             return;
         }
-        self.judging.1 += 1;
+        self.judged.insert(who);
         let (config, judge) = (self.config.clone(), judge.clone());
         tokio::spawn(async move {
             let asked = request.clone();
@@ -249,7 +245,9 @@ impl Listener {
         links: &mut JoinSet<Over>,
         shutdown: &CancellationToken,
     ) -> Result<(), Rejected> {
-        if self.connections.len() >= MOST_CONNECTIONS {
+        let ip = canonical(from).ip();
+        let of_one = self.connections.values().filter(|peer| canonical(peer.remote).ip() == ip).count();
+        if self.connections.len() >= MOST_CONNECTIONS || of_one >= MOST_OF_ONE {
             return Err(Rejected::Overload);
         }
         let wish = &accepted.wish;

@@ -24,6 +24,7 @@ mod reassembly;
 mod screen;
 mod socket;
 mod stream_id;
+mod turns;
 
 pub use caller::{CallAddress, Caller};
 pub use ingest::{Sink, Sinks};
