@@ -1,9 +1,11 @@
 """Lamps on the board's pins, looked at from outside while what drives them is told, killed and stopped."""
 
+import json
 import re
 import socket
 import threading
 import time
+import urllib.request
 
 import pytest
 from box import running
@@ -22,6 +24,12 @@ camera = "Camera from the card"
 input = 2
 program_pin = 22
 active = "low"
+[[lamp]]
+name = "Ring"
+any_of = ["Camera from the card"]
+leds = "1-12"
+[strip]
+leds = 24
 """
 UNIT = "returnfeed-lamps"
 
@@ -149,6 +157,20 @@ def test_the_pins_are_taken_by_the_character_device_and_nothing_is_refused(box):
 
 def test_there_is_a_bus_for_a_strip(box):
     assert box.shell("stat -c %G /dev/spidev0.0") == (0, "spi")
+
+
+def test_no_lamp_of_a_strip_is_refused(box, vmix):
+    """The unit's list of devices is made of /proc/devices when it starts: without the driver it would lack `spi`."""
+    assert box.shell("grep -w spi /proc/devices") == (0, "153 spi")
+    on_air(box, vmix)
+    # Colours are sent once a second at least, so that by now the bus was written to, and what is refused is said.
+    with urllib.request.urlopen(f"http://{box.address}:8889/api/v1/lamps", timeout=30) as answer:
+        lamps = {lamp["name"]: lamp for lamp in json.load(answer)["lamps"]}
+    print(lamps)
+    assert lamps["Ring"]["leds"] == [1, 12]
+    assert {name: lamp["error"] for name, lamp in lamps.items()} == dict.fromkeys(lamps)
+    assert lamps["Ring"]["signal"] == "program"
+    assert "strip" not in box.shell(f"journalctl -b --no-pager -q -o cat -p warning -u {UNIT}", 120)[1]
 
 
 def test_lamps_follow_vmix(box, vmix):
