@@ -371,7 +371,7 @@ impl Vmix {
     fn take_fetched(&mut self, fetched: Fetched) {
         match fetched.result {
             Ok((document, bytes)) => {
-                self.mouth.document(&bytes);
+                self.mouth.document(fetched.asked, &bytes);
                 if !fetched.over_http {
                     self.protocol.document_read();
                 }
