@@ -673,6 +673,25 @@ fn lamps_without_pins_are_given_the_next_free_pair_and_a_name() {
 }
 
 #[test]
+fn lamps_that_a_low_level_lights_are_given_pins_that_are_high_while_the_box_starts() {
+    let pins = |text: &str| -> Vec<_> {
+        parse(text).lamps.iter().map(|lamp| (lamp.program_pin, lamp.preview_pin)).collect()
+    };
+    let low = |n: u32| format!("[[lamp]]\ninput = {n}\nactive = \"low\"\n");
+    let three = [low(1), low(2), low(3)].concat();
+    assert_eq!(pins(&three), [(Some(5), Some(6)), (Some(2), Some(3)), (Some(4), Some(7))]);
+    let mixed = format!("{}[[lamp]]\ninput = 2\n{}[strip]\nleds = 1", low(1), low(3));
+    assert_eq!(pins(&mixed), [(Some(5), Some(6)), (Some(17), Some(27)), (Some(2), Some(3))]);
+    assert_eq!(mistakes(&format!("{three}[strip]\nleds = 1")).len(), 1, "7 is the strip's");
+    assert_eq!(
+        mistakes(&format!("{three}{}", low(4))),
+        [
+            "10:1: no pair of pins is left that keeps this lamp dark while the box starts; give it pins (on 9 to 27 it may be lit while the box starts), or use a lamp with `active = \"high\"`"
+        ]
+    );
+}
+
+#[test]
 fn pins_that_cannot_be_a_lamps_are_refused_in_words() {
     let pin = |pin: &str, more: &str| {
         let text = format!("[[lamp]]\ninput = 1\nprogram_pin = {pin}\n{more}");

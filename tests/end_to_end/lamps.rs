@@ -28,7 +28,7 @@ active = "low"
 [[lamp]]
 input = 3
 leds = "1-2"
-program_pin = 5
+program_pin = 4
 active = "low"
 [[lamp]]
 name = "Door"
@@ -38,7 +38,7 @@ program_pin = 26
 leds = 3
 "#;
 /// By the camera on air, from 1.
-const PROGRAM: [(u8, bool); 3] = [(17, true), (22, false), (5, false)];
+const PROGRAM: [(u8, bool); 3] = [(17, true), (5, false), (4, false)];
 const DOOR: u8 = 26;
 /// The lamp that most tests look at: camera A's.
 const A_PROGRAM: u8 = 17;
@@ -224,7 +224,7 @@ async fn a_lamp_process_that_was_killed_begins_with_unknown_and_is_missed_meanwh
     let dark = first.iter().position(|edge| *edge == (A_PROGRAM, false));
     let flash = first.iter().position(|edge| *edge == (A_PREVIEW, true));
     assert!(dark.is_some() && dark < flash, "{first:?}");
-    assert_eq!(first.iter().find(|(pin, _)| *pin == 22), Some(&(22, true)), "what a low level lights is taken high");
+    assert_eq!(first.iter().find(|(pin, _)| *pin == 5), Some(&(5, true)), "what a low level lights is taken high");
     until("it to be mended", SOON, || async { (!problem(&appliance.status().await.ok()?, "lamps_gone")).then_some(()) })
         .await
 }
@@ -235,7 +235,7 @@ async fn nothing_is_lit_when_the_lamp_process_was_told_to_stop() -> Result<()> {
     let Studio { vmix: _vmix, appliance: _appliance, mut lamps } = studio().await?;
     lamps.signal(Signal::SIGTERM)?;
     assert_eq!(lamps.ended()?.code(), Some(0));
-    for (pin, dark) in [(17, false), (27, false), (22, true), (23, true), (5, true), (26, false)] {
+    for (pin, dark) in [(17, false), (27, false), (5, true), (6, true), (4, true), (26, false)] {
         assert_eq!(lamps.level(pin)?, Some(dark), "GPIO {pin}");
     }
     assert_eq!(lamps.leds().as_deref(), Some("000000000000000000"));

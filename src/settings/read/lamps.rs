@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::kinds::{camera_name, input, integer, one_of, text};
 use super::{Fault, Found, Reader, Span, Table};
-use crate::settings::lamps::{ID_PINS, LAMP_PAIRS, MOST_LEDS, PINS, PULLED_UP, SPI_PINS};
+use crate::settings::lamps::{ID_PINS, LAMP_PAIRS, LOW_LAMP_PAIRS, MOST_LEDS, PINS, PULLED_UP, SPI_PINS};
 use crate::settings::values::shown;
 use crate::settings::{
     ActiveLevel, ColourOrder, InputRef, Lamp, LampFollows, Leds, RESET_BUTTON_GPIO, ShowPart, Strip,
@@ -125,10 +125,21 @@ impl Reader<'_> {
         for (index, place) in places.iter().enumerate().filter(|(_, place)| !place.placed) {
             let reserved = |pin: &u8| strip.is_some() && SPI_PINS.contains(pin);
             let free = |pin: &u8| !taken.contains(pin) && !reserved(pin);
-            let pair = LAMP_PAIRS.into_iter().find(|(program, preview)| free(program) && free(preview));
-            let (Some((program, preview)), Some(lamp)) = (pair, self.settings.lamps.get_mut(index)) else {
-                let what = "no pair of pins is left for this lamp";
-                let remedy = "give lamps with one light a `program_pin` alone, or hang some on a [strip]";
+            let Some(lamp) = self.settings.lamps.get_mut(index) else { continue };
+            let (pairs, what, remedy) = match lamp.active {
+                ActiveLevel::High => (
+                    LAMP_PAIRS.as_slice(),
+                    "no pair of pins is left for this lamp",
+                    "give lamps with one light a `program_pin` alone, or hang some on a [strip]",
+                ),
+                ActiveLevel::Low => (
+                    LOW_LAMP_PAIRS.as_slice(),
+                    "no pair of pins is left that keeps this lamp dark while the box starts",
+                    "give it pins (on 9 to 27 it may be lit while the box starts), or use a lamp with `active = \"high\"`",
+                ),
+            };
+            let pair = pairs.iter().find(|(program, preview)| free(program) && free(preview));
+            let Some((program, preview)) = pair.copied() else {
                 self.fault(&place.span, Fault::new(what, remedy));
                 continue;
             };
