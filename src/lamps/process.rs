@@ -91,7 +91,10 @@ pub fn run(parts: Parts) -> io::Result<()> {
         }
         match socket.hear() {
             Heard::Nothing => {}
-            Heard::Order(order) => panel.told(clock.now(), order),
+            Heard::Order(order) => {
+                let now = clock.now();
+                panel.told(now, clock.monotonic(), order);
+            }
             Heard::Gone => {
                 panel.untold(clock.now());
                 tracing::warn!("the program is gone; every lamp is unknown");

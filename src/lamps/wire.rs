@@ -12,8 +12,9 @@ pub const LONGEST_LINE: usize = 64 * 1024;
 /// Program → lamp process: what every lamp is to show. Sent at every change, and every 250 ms at least.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// For so long, in ms, it may be shown without a newer one.
-    pub fresh_ms: u64,
+    /// Until then it may be shown without a newer one, in ns of `CLOCK_MONOTONIC`, which both processes read: an order that
+    /// waits for its reader grows old on the way.
+    pub until_ns: u64,
     /// By the lamps' names; one that is missing is unknown.
     pub lamps: BTreeMap<String, Signal>,
     /// A test, if one was asked for.
@@ -54,12 +55,12 @@ mod tests {
 
     #[test]
     fn lines_are_what_was_agreed_on() {
-        let text = r#"{"fresh_ms":1700,"lamps":{"Cam 1":"program","Cam 2":"unknown"},"test":{"lamp":null}}"#;
+        let text = r#"{"until_ns":1700000000,"lamps":{"Cam 1":"program","Cam 2":"unknown"},"test":{"lamp":null}}"#;
         let order: Order = read(text.as_bytes()).unwrap();
         assert_eq!(order.lamps["Cam 1"], Signal::Program);
         assert_eq!(order.test, Some(TestOrder { lamp: None }));
         assert_eq!(line(&order), [text.as_bytes(), b"\n"].concat());
-        assert_eq!(read::<Order>(br#"{"fresh_ms":1,"lamps":{},"test":null}"#).unwrap().test, None);
-        assert_eq!(read::<Order>(br#"{"fresh_ms":1,"lamps":{"a":"red"},"test":null}"#), None);
+        assert_eq!(read::<Order>(br#"{"until_ns":1,"lamps":{},"test":null}"#).unwrap().test, None);
+        assert_eq!(read::<Order>(br#"{"until_ns":1,"lamps":{"a":"red"},"test":null}"#), None);
     }
 }

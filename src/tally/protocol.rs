@@ -26,8 +26,8 @@ pub const TALLY_EVERY: Duration = Duration::from_millis(500);
 /// Without a `TALLY` line for so long vMix is lost. It leaves half a second of the two within
 /// which a lost vMix must be shown as unknown.
 pub const SILENCE: Duration = Duration::from_millis(1500);
-/// The document is asked for at least so often: with [`ANSWER_WITHIN`] for its answer it is never older than the two seconds
-/// for which it may be passed on.
+/// The document is asked for at least so often: when each is answered within [`ANSWER_WITHIN`] there is always one that is
+/// less than two seconds old, and may be passed on.
 pub const XML_EVERY: Duration = Duration::from_millis(1500);
 /// The least pause between two documents, whatever changes.
 const XML_PAUSE: Duration = Duration::from_millis(200);

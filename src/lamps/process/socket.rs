@@ -142,8 +142,8 @@ mod tests {
         (directory, socket, program)
     }
 
-    fn order(fresh_ms: u64) -> Order {
-        Order { fresh_ms, ..Order::default() }
+    fn order(until_ns: u64) -> Order {
+        Order { until_ns, ..Order::default() }
     }
 
     #[test]
