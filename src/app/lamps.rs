@@ -34,6 +34,8 @@ const AWAY: Duration = Duration::from_secs(3);
 /// A test that nobody ends.
 const LONGEST_TEST: Duration = Duration::from_secs(60);
 
+const _: () = assert!(settings::MOST_LAMPS <= wire::MOST_LAMPS && settings::LONGEST_NAME <= wire::LONGEST_NAME);
+
 const GONE: &str = "lamps_gone";
 const REFUSED: &str = "lamp_refused";
 
