@@ -8,6 +8,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::time::ClockId;
+
 /// Where a shell gets its time from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -21,6 +23,7 @@ enum Source {
 #[derive(Clone, Copy, Debug)]
 struct Times {
     now: Instant,
+    monotonic: Duration,
     wall: SystemTime,
 }
 
@@ -36,7 +39,11 @@ impl Clock {
 
     /// A clock that stands still until its other half moves it.
     pub fn manual() -> (Self, ManualClock) {
-        let times = Arc::new(Mutex::new(Times { now: system_now(), wall: SystemTime::UNIX_EPOCH }));
+        let times = Arc::new(Mutex::new(Times {
+            now: system_now(),
+            monotonic: system_monotonic(),
+            wall: SystemTime::UNIX_EPOCH,
+        }));
         (Self(Source::Manual(times.clone())), ManualClock(times))
     }
 
@@ -45,6 +52,14 @@ impl Clock {
         match &self.0 {
             Source::System => system_now(),
             Source::Manual(times) => read(times).now,
+        }
+    }
+
+    /// `CLOCK_MONOTONIC`, the same in all processes of this machine: for what they tell one another.
+    pub fn monotonic(&self) -> Duration {
+        match &self.0 {
+            Source::System => system_monotonic(),
+            Source::Manual(times) => read(times).monotonic,
         }
     }
 
@@ -58,10 +73,11 @@ impl Clock {
 }
 
 impl ManualClock {
-    /// Moves both times forward by `step`.
+    /// Moves all times forward by `step`.
     pub fn advance(&self, step: Duration) {
         let mut times = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         times.now += step;
+        times.monotonic += step;
         times.wall += step;
     }
 }
@@ -80,6 +96,11 @@ fn system_wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Zero on a machine without that clock; there is none.
+fn system_monotonic() -> Duration {
+    ClockId::CLOCK_MONOTONIC.now().map(Duration::from).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,10 +108,11 @@ mod tests {
     #[test]
     fn a_manual_clock_moves_only_by_hand() {
         let (clock, hand) = Clock::manual();
-        let (now, wall) = (clock.now(), clock.wall());
-        assert_eq!(clock.now(), now);
+        let (now, monotonic, wall) = (clock.now(), clock.monotonic(), clock.wall());
+        assert_eq!((clock.now(), clock.monotonic()), (now, monotonic));
         hand.advance(Duration::from_millis(40));
         assert_eq!(clock.now() - now, Duration::from_millis(40));
+        assert_eq!(clock.monotonic() - monotonic, Duration::from_millis(40));
         assert_eq!(clock.wall().duration_since(wall).ok(), Some(Duration::from_millis(40)));
     }
 }

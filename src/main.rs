@@ -32,21 +32,18 @@ fn main() -> ExitCode {
         return ExitReason::Done.into();
     }
     let filter = environment.log_filter.as_deref().unwrap_or(settings.log.level.as_str());
+    if matches!(cli.command, Command::Lamps(_)) {
+        return match logging::start_without_waiting(filter, environment.logs_to_journal) {
+            Ok(()) => ended(app::drive_lamps(&settings, &environment)),
+            Err(error) => bad_filter(&error),
+        };
+    }
     let log = match logging::start(filter, environment.logs_to_journal) {
         Ok(log) => log,
-        Err(error) => {
-            eprintln!("RUST_LOG: {error}");
-            return ExitReason::Usage.into();
-        }
+        Err(error) => return bad_filter(&error),
     };
     if let Some(said) = say(&cli.command, &settings, &environment) {
-        return match said {
-            Ok(()) => ExitReason::Done.into(),
-            Err(error) => {
-                eprintln!("{error:#}");
-                ExitReason::Failed.into()
-            }
-        };
+        return ended(said);
     }
     raise_open_files();
     match run(cli.command, settings, &environment, log) {
@@ -57,6 +54,21 @@ fn main() -> ExitCode {
                 Failure::CannotBind(_) => ExitReason::CannotBind.into(),
                 Failure::Other(_) => ExitReason::Failed.into(),
             }
+        }
+    }
+}
+
+fn bad_filter(error: &impl std::fmt::Display) -> ExitCode {
+    eprintln!("RUST_LOG: {error}");
+    ExitReason::Usage.into()
+}
+
+fn ended(said: anyhow::Result<()>) -> ExitCode {
+    match said {
+        Ok(()) => ExitReason::Done.into(),
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitReason::Failed.into()
         }
     }
 }
@@ -107,7 +119,7 @@ fn settings(command: &Command) -> Result<Settings, returnfeed::settings::Setting
     }
 }
 
-/// What needs no runtime, if `command` is that: what only says something, and the lamps.
+/// What needs no runtime, if `command` is that: what only says something.
 fn say(command: &Command, settings: &Settings, environment: &Environment) -> Option<anyhow::Result<()>> {
     match command {
         Command::Network(_) => {
@@ -118,7 +130,6 @@ fn say(command: &Command, settings: &Settings, environment: &Environment) -> Opt
         Command::Health(_) => Some(app::ask_health(settings)),
         Command::Sheet(_) => Some(app::print_sheet(settings, environment)),
         Command::Console(_) => Some(app::keep_console(settings, environment)),
-        Command::Lamps(_) => Some(app::drive_lamps(settings, environment)),
         _ => None,
     }
 }

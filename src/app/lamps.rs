@@ -1,6 +1,6 @@
 //! Lamps: what tells the lamp process what to show, and that process itself.
 //!
-//! The program says what every lamp is to show, at every change and four times a second, and for how long that holds. It
+//! The program says what every lamp is to show, at every change and four times a second, and until when that holds. It
 //! is never held up by lamps: a lamp process that does not read costs this one task.
 
 use std::collections::BTreeMap;
@@ -27,10 +27,14 @@ use crate::tally::{self, Snapshot, Tally};
 
 /// How often lamps are told, though nothing has changed; and how often the lamp process is called.
 const BEAT: Duration = Duration::from_millis(250);
+/// So long the lamp process may take to make room for an order; one that is stuck is called anew.
+const SEND_WITHIN: Duration = BEAT;
 /// For so long the lamp process may be away before that is a problem; being started again takes less.
 const AWAY: Duration = Duration::from_secs(3);
 /// A test that nobody ends.
 const LONGEST_TEST: Duration = Duration::from_secs(60);
+
+const _: () = assert!(settings::MOST_LAMPS <= wire::MOST_LAMPS && settings::LONGEST_NAME <= wire::LONGEST_NAME);
 
 const GONE: &str = "lamps_gone";
 const REFUSED: &str = "lamp_refused";
@@ -183,7 +187,8 @@ impl Feed {
 
     /// What the lamps are to show now, and whether that is anything new.
     fn order(&mut self) -> (Order, bool) {
-        let now = self.clock.now();
+        // In this order: whatever comes between the two makes an order older, never younger.
+        let (monotonic, now) = (self.clock.monotonic(), self.clock.now());
         let snapshot = self.tally.borrow_and_update().clone();
         let fresh = snapshot.heard.map_or(Duration::ZERO, |heard| FRESH.saturating_sub(now - heard));
         // Whoever follows vMix may stand still, and say so by nothing but what it does not say.
@@ -213,8 +218,9 @@ impl Feed {
             Test::All => TestOrder { lamp: None },
             Test::Lamp(name) => TestOrder { lamp: Some(name.clone()) },
         });
-        let fresh_ms = u64::try_from(fresh.as_millis()).unwrap_or(0);
-        (Order { fresh_ms, lamps, test }, real_change || other_test)
+        let until = if fresh.is_zero() { Duration::ZERO } else { monotonic + fresh };
+        let until_ns = u64::try_from(until.as_nanos()).unwrap_or(0);
+        (Order { until_ns, lamps, test }, real_change || other_test)
     }
 
     /// What the lamp process says of itself.
@@ -243,7 +249,7 @@ async fn next(reports: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<Report> {
 }
 
 async fn send(write: &mut OwnedWriteHalf, order: &Order) -> Option<()> {
-    timeout(FRESH, write.write_all(&wire::line(order))).await.ok()?.ok()
+    timeout(SEND_WITHIN, write.write_all(&wire::line(order))).await.ok()?.ok()
 }
 
 fn follows(follows: &LampFollows) -> Follows {

@@ -70,9 +70,9 @@ impl Panel {
         self.lamps.iter().map(|shown| &shown.lamp)
     }
 
-    /// Takes what the program says.
-    pub fn told(&mut self, now: Instant, order: Order) {
-        self.fresh_until = Some(now + Duration::from_millis(order.fresh_ms).min(FRESH));
+    /// Takes what the program says. `monotonic` is what `CLOCK_MONOTONIC` shows now or a little later.
+    pub fn told(&mut self, now: Instant, monotonic: Duration, order: Order) {
+        self.fresh_until = Some(now + Duration::from_nanos(order.until_ns).saturating_sub(monotonic).min(FRESH));
         self.asked_until = order.test.is_some().then(|| now + FRESH);
         self.order = order;
         self.handle_timeout(now);

@@ -55,7 +55,8 @@ pub struct Parts {
 /// Drives the lamps until told to stop (SIGTERM, SIGINT); then all of them are dark.
 ///
 /// # Errors
-/// When it cannot listen for orders. Pins and LEDs that cannot be had are reported, and tried again.
+/// When it cannot listen for orders, and when the strip stands still: it would keep a colour that is no longer true, and
+/// only a new process can change that. Pins and LEDs that cannot be had are reported, and tried again.
 pub fn run(parts: Parts) -> io::Result<()> {
     let stop = stop_signals()?;
     let Parts { lamps, strip, socket, record, clock, supervisor, watchdog } = parts;
@@ -73,6 +74,11 @@ pub fn run(parts: Parts) -> io::Result<()> {
         hands.reach(now, &panel);
         hands.show(now, &panel);
         socket.report(hands.report());
+        if let Some(why) = hands.gave_up(now) {
+            let error = io::Error::other(format!("the lamp process begins again: {why}"));
+            hands.darken_pins(&panel);
+            return Err(error);
+        }
         if let (Some(due), Some(within)) = (next_ping, watchdog)
             && now >= due
         {
@@ -85,7 +91,10 @@ pub fn run(parts: Parts) -> io::Result<()> {
         }
         match socket.hear() {
             Heard::Nothing => {}
-            Heard::Order(order) => panel.told(clock.now(), order),
+            Heard::Order(order) => {
+                let now = clock.now();
+                panel.told(now, clock.monotonic(), order);
+            }
             Heard::Gone => {
                 panel.untold(clock.now());
                 tracing::warn!("the program is gone; every lamp is unknown");

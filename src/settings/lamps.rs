@@ -18,9 +18,16 @@ pub(super) const SPI_PINS: std::ops::RangeInclusive<u8> = 7..=11;
 /// line would be silent for longer than an LED waits.
 pub(super) const MOST_LEDS: std::ops::RangeInclusive<i64> = 1..=400;
 
+/// How many lamps there can be: each has a pin or an LED that is no other's.
+pub const MOST_LAMPS: usize = *PINS.end() as usize + 1 + *MOST_LEDS.end() as usize;
+
 /// What lamps without pins of their own are given, in this order: for program and for preview. All of them are pulled
 /// down until a program takes them; those of the serial port (14, 15) are left out, because its idle line is high.
 pub const LAMP_PAIRS: [(u8, u8); 8] = [(17, 27), (22, 23), (24, 25), (16, 26), (12, 13), (18, 19), (20, 11), (9, 10)];
+
+/// The same for lamps that a low level lights: all of them are pulled up until a program takes them. Those of a board's ID (0,
+/// 1) are left out, and 8: with SPI on, as on the image, its driver takes it for its first chip select.
+pub(super) const LOW_LAMP_PAIRS: [(u8, u8); 3] = [(5, 6), (2, 3), (4, 7)];
 
 /// One `[[lamp]]`. It has a pin or LEDs, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]

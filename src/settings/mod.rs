@@ -32,7 +32,7 @@ use std::time::Duration;
 pub use bind::describe_bind_error;
 pub use environment::Environment;
 pub use identity::{Identity, IdentityError};
-pub use lamps::{ActiveLevel, ColourOrder, LAMP_PAIRS, Lamp, LampFollows, Leds, ShowPart, Strip};
+pub use lamps::{ActiveLevel, ColourOrder, LAMP_PAIRS, Lamp, LampFollows, Leds, MOST_LAMPS, ShowPart, Strip};
 pub use mistake::{Mistake, SettingsError};
 pub use network::{Ipv4Network, Network};
 pub use values::{
@@ -53,6 +53,9 @@ pub const DEFAULT_PATH: &str = "/etc/returnfeed/returnfeed.toml";
 
 /// The largest settings file that is read, in bytes.
 pub const LARGEST_FILE: usize = 256 * 1024;
+
+/// The longest name of a camera or a lamp, in characters.
+pub const LONGEST_NAME: usize = 64;
 
 /// Everything a person can set. [`Settings::default`] is what an empty file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -673,6 +673,24 @@ fn lamps_without_pins_are_given_the_next_free_pair_and_a_name() {
 }
 
 #[test]
+fn lamps_that_a_low_level_lights_are_given_pins_that_are_high_while_the_box_starts() {
+    let pins =
+        |text: &str| -> Vec<_> { parse(text).lamps.iter().map(|lamp| (lamp.program_pin, lamp.preview_pin)).collect() };
+    let low = |n: u32| format!("[[lamp]]\ninput = {n}\nactive = \"low\"\n");
+    let three = [low(1), low(2), low(3)].concat();
+    assert_eq!(pins(&three), [(Some(5), Some(6)), (Some(2), Some(3)), (Some(4), Some(7))]);
+    let mixed = format!("{}[[lamp]]\ninput = 2\n{}[strip]\nleds = 1", low(1), low(3));
+    assert_eq!(pins(&mixed), [(Some(5), Some(6)), (Some(17), Some(27)), (Some(2), Some(3))]);
+    assert_eq!(mistakes(&format!("{three}[strip]\nleds = 1")).len(), 1, "7 is the strip's");
+    assert_eq!(
+        mistakes(&format!("{three}{}", low(4))),
+        [
+            "10:1: no pair of pins is left that keeps this lamp dark while the box starts; give it pins (on 9 to 27 it may be lit while the box starts), or use a lamp with `active = \"high\"`"
+        ]
+    );
+}
+
+#[test]
 fn pins_that_cannot_be_a_lamps_are_refused_in_words() {
     let pin = |pin: &str, more: &str| {
         let text = format!("[[lamp]]\ninput = 1\nprogram_pin = {pin}\n{more}");
@@ -712,6 +730,19 @@ fn pins_that_cannot_be_a_lamps_are_refused_in_words() {
             "25:1: no pair of pins is left for this lamp; give lamps with one light a `program_pin` alone, or hang some on a [strip]"
         ]
     );
+}
+
+#[test]
+fn a_lamps_name_is_as_long_as_a_name_may_be() {
+    let long = "가".repeat(LONGEST_NAME + 1);
+    let found = mistakes(&format!("[[lamp]]\nname = '{long}'\ninput = 1"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("a lamp's name has 1 to 64 characters; write a name such as"), "{found:?}");
+    // One that it was not given itself is cut.
+    let cut = |input: &str| parse(&format!("[[lamp]]\ninput = {input}")).lamps[0].name.clone();
+    assert_eq!(cut(&format!("'{long}'")), format!("{}…", "가".repeat(LONGEST_NAME - 1)));
+    assert_eq!(cut(&format!("'{}'", &long["가".len()..])), "가".repeat(LONGEST_NAME));
+    assert_eq!(cut(r#""CAM\t1 ""#), "CAM 1");
 }
 
 #[test]

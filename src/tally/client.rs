@@ -40,6 +40,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_MOST: Duration = Duration::from_secs(2);
 /// Of the addresses a name has, so many are tried in one attempt.
 const MOST_ADDRESSES: usize = 4;
+/// Something is asked twice a second. Between two rounds so far apart the box did not run, and what had come meanwhile may
+/// be as old: nothing in a line says when it was sent.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// A document longer than this is read on a thread of its own, so that no tally line waits for it.
 const LONG_DOCUMENT: usize = 64 * 1024;
 
@@ -110,6 +113,8 @@ enum End {
     Shutdown,
     /// The host or a port is another one now.
     Elsewhere,
+    /// What this connection has brought is of unknown age.
+    StoodStill,
     Failed(Failure),
 }
 
@@ -204,6 +209,8 @@ impl Vmix {
             match end {
                 End::Shutdown => break,
                 End::Elsewhere => delay = RETRY_FIRST,
+                // Another connection has nothing in it but what is asked from now on.
+                End::StoodStill => tracing::warn!("the box stood still; vMix is asked anew"),
                 End::Failed(failure) => {
                     self.reports.failed(&target.host, target.tcp_port, &failure);
                     let wait = self.jittered(delay);
@@ -277,6 +284,7 @@ impl Vmix {
         self.protocol.connected(self.clock.now());
         let mut fetches = JoinSet::new();
         let mut buffer = vec![0; 64 * 1024];
+        let mut last_round = self.clock.now();
         loop {
             if let Some(failure) = self.handle_events(target, &mut fetches, delay) {
                 return End::Failed(failure);
@@ -290,15 +298,15 @@ impl Vmix {
             }
             let next = self.protocol.poll_timeout().into_iter().chain(self.state.poll_timeout()).min();
             let left = next.map(|at| at.saturating_duration_since(self.clock.now()));
+            let mut length = 0;
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return End::Shutdown,
                 read = stream.read(&mut buffer) => match read {
                     Ok(0) => return End::Failed(Failure::Ended("vMix closed it".into())),
-                    Ok(length) => {
+                    Ok(read) => {
                         acknowledge(&stream);
-                        let bytes = buffer.get(..length).unwrap_or_default();
-                        self.protocol.handle_input(self.clock.now(), bytes);
+                        length = read;
                     }
                     Err(error) => return End::Failed(Failure::Ended(error.to_string())),
                 },
@@ -309,6 +317,11 @@ impl Vmix {
                 () = self.beat.answer() => {}
             }
             let now = self.clock.now();
+            if now.saturating_duration_since(last_round) > STOOD_STILL {
+                return End::StoodStill;
+            }
+            last_round = now;
+            self.protocol.handle_input(now, buffer.get(..length).unwrap_or_default());
             if self.protocol.poll_timeout().is_some_and(|at| now >= at) {
                 self.protocol.handle_timeout(now);
             }
@@ -371,7 +384,7 @@ impl Vmix {
     fn take_fetched(&mut self, fetched: Fetched) {
         match fetched.result {
             Ok((document, bytes)) => {
-                self.mouth.document(&bytes);
+                self.mouth.document(fetched.asked, &bytes);
                 if !fetched.over_http {
                     self.protocol.document_read();
                 }

@@ -71,10 +71,10 @@ pub fn relay_requests(data: &[u8]) {
     };
     let whole = requests(bytes.len());
     assert_eq!(whole, requests(usize::from(*size % 16) + 1));
-    let words =
-        Verbatim { line: "TALLY OK 0\r\n".into(), document: None, version: None, heard: Clock::manual().0.now() };
+    let now = Clock::manual().0.now();
+    let words = Verbatim { line: "TALLY OK 0\r\n".into(), document: None, version: None, heard: now };
     for request in whole.into_iter().flatten() {
-        let mut answer = relay::dialogue::answer(&request, &words);
+        let mut answer = relay::dialogue::answer(now, &request, &words);
         let length = answer.remaining();
         assert!(answer.copy_to_bytes(length).ends_with(b"\r\n"));
     }

@@ -7,7 +7,7 @@
 //! The plan of a connection: `SUBSCRIBE TALLY`, `TALLY` for a snapshot (some versions push nothing
 //! until the first change), `SUBSCRIBE ACTS`, `XML`; then `TALLY` whenever 500 ms passed without
 //! one, and `XML` when the tally changed, when an activator says that something else did, and
-//! every 2 s. A `TALLY` line is the only sign of life: without one for 1.5 s vMix is lost, whatever
+//! every 1.5 s. A `TALLY` line is the only sign of life: without one for 1.5 s vMix is lost, whatever
 //! else it may send, for nothing else says that the tally shown is still true.
 //!
 //! Pushed lines and answers look alike and need no telling apart: every answer names its command.
@@ -26,8 +26,9 @@ pub const TALLY_EVERY: Duration = Duration::from_millis(500);
 /// Without a `TALLY` line for so long vMix is lost. It leaves half a second of the two within
 /// which a lost vMix must be shown as unknown.
 pub const SILENCE: Duration = Duration::from_millis(1500);
-/// The document is asked for at least so often.
-pub const XML_EVERY: Duration = Duration::from_secs(2);
+/// The document is asked for at least so often: when each is answered within [`ANSWER_WITHIN`] there is always one that is
+/// less than two seconds old, and may be passed on.
+pub const XML_EVERY: Duration = Duration::from_millis(1500);
 /// The least pause between two documents, whatever changes.
 const XML_PAUSE: Duration = Duration::from_millis(200);
 /// A request without an answer for so long is given up. After a `TALLY` line, 500 ms of peace and a

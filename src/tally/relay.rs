@@ -7,8 +7,10 @@
 //! vMix's protocol has no word for "unknown". So while tally is unknown nobody is connected: a light that shows that it
 //! has lost vMix shows the truth, and none is kept on red by an old line.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -29,10 +31,18 @@ use dialogue::{Lines, Request};
 /// Lights at once; a further one is sent away.
 pub const MOST_LIGHTS: usize = 1000;
 
+/// Lights at once from one address: more than hang on one computer or behind one router, and few enough that a program
+/// that opens connections without end leaves room for the others.
+pub const MOST_OF_ONE_ADDRESS: usize = 250;
+
+/// Within this time after vMix was last heard every light is sent away.
+const PROMISE: Duration = Duration::from_secs(2);
 /// Words older than this are none, whatever the client of vMix believes. It gives up first (`protocol::SILENCE`).
-const OLD_AFTER: Duration = Duration::from_secs(2);
-/// How often their age is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const OLD_AFTER: Duration = Duration::from_millis(1750);
+/// How often their age is looked at, at least.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const _: () = assert!(OLD_AFTER.as_millis() + LOOK_EVERY.as_millis() < PROMISE.as_millis());
+const _: () = assert!(super::protocol::SILENCE.as_millis() < OLD_AFTER.as_millis());
 /// Lights that are sent away come back at once, some of them without a pause.
 const SENT_AWAY_PAUSE: Duration = Duration::from_millis(5);
 /// A light that takes no answer for so long is dropped.
@@ -53,13 +63,17 @@ pub struct Relay {
     words: Words,
     clock: Clock,
     lights: JoinSet<()>,
+    /// By address; each light holds one of these besides the one that is here.
+    addresses: HashMap<IpAddr, Arc<()>>,
     most: usize,
+    most_of_one: usize,
 }
 
 impl Relay {
     /// A relay of `words` on a socket that listens.
     pub fn new(listener: TcpListener, words: Words, clock: Clock) -> Self {
-        Self { listener, words, clock, lights: JoinSet::new(), most: MOST_LIGHTS }
+        let (lights, addresses) = (JoinSet::new(), HashMap::new());
+        Self { listener, words, clock, lights, addresses, most: MOST_LIGHTS, most_of_one: MOST_OF_ONE_ADDRESS }
     }
 
     /// Serves lights until the shutdown. Ends for no other reason.
@@ -69,20 +83,22 @@ impl Relay {
             if !live && !self.lights.is_empty() {
                 tracing::info!(lights = self.lights.len(), "tally is unknown: the network lights are sent away");
                 self.lights.shutdown().await;
+                self.addresses.clear();
             }
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 Ok(()) = self.words.changed() => {}
-                Some(_) = self.lights.join_next() => {}
+                Some(_) = self.lights.join_next() => {
+                    self.addresses.retain(|_, address| Arc::strong_count(address) > 1);
+                }
                 accepted = self.listener.accept() => match accepted {
                     // Looked at again: what is true now may not have been before a light came.
-                    Ok((light, peer)) if self.is_live() && self.lights.len() < self.most => {
-                        self.lights.spawn(attend(light, peer, self.words.clone()));
-                    }
-                    Ok((_, peer)) => {
-                        tracing::debug!(%peer, "a network light is sent away");
-                        sleep(SENT_AWAY_PAUSE).await;
+                    Ok((light, peer)) => {
+                        if !self.welcome(light, peer) {
+                            tracing::debug!(%peer, "a network light is sent away");
+                            sleep(SENT_AWAY_PAUSE).await;
+                        }
                     }
                     // Out of file handles, or the light was gone already.
                     Err(err) => {
@@ -95,15 +111,37 @@ impl Relay {
         }
     }
 
+    /// Whether there is room for it, and something to tell it.
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> bool {
+        if !self.is_live() || self.lights.len() >= self.most {
+            return false;
+        }
+        let address = self.addresses.entry(peer.ip().to_canonical()).or_default();
+        if Arc::strong_count(address) > self.most_of_one {
+            return false;
+        }
+        let (address, words, clock) = (address.clone(), self.words.clone(), self.clock.clone());
+        self.lights.spawn(async move {
+            // Given back however this ends.
+            let _address = address;
+            attend(stream, peer, words, clock).await;
+        });
+        true
+    }
+
     fn is_live(&self) -> bool {
-        let now = self.clock.now();
-        self.words.borrow().as_ref().is_some_and(|words| now.saturating_duration_since(words.heard) < OLD_AFTER)
+        self.words.borrow().as_ref().is_some_and(|words| holds(self.clock.now(), words))
     }
 }
 
-async fn attend(light: TcpStream, peer: SocketAddr, words: Words) {
+/// Whether these words may be passed on now.
+fn holds(now: std::time::Instant, words: &Verbatim) -> bool {
+    now.saturating_duration_since(words.heard) < OLD_AFTER
+}
+
+async fn attend(stream: TcpStream, peer: SocketAddr, words: Words, clock: Clock) {
     tracing::debug!(%peer, "a network light came");
-    match (Light { stream: light, lines: Lines::default(), subscribed: false, words }).serve().await {
+    match (Light { stream, lines: Lines::default(), subscribed: false, words, clock }).serve().await {
         Ok(why) => tracing::debug!(%peer, "a network light went: {why}"),
         Err(err) => tracing::debug!(%peer, %err, "a network light is gone"),
     }
@@ -115,12 +153,13 @@ struct Light {
     lines: Lines,
     subscribed: bool,
     words: Words,
+    clock: Clock,
 }
 
 impl Light {
     async fn serve(mut self) -> io::Result<&'static str> {
         keep_fresh(&self.stream)?;
-        let Some(words) = self.words.borrow_and_update().clone() else { return Ok("tally is unknown") };
+        let Some(words) = self.present() else { return Ok("tally is unknown") };
         self.say(dialogue::greeting(&words)).await?;
         let mut told = words.line.clone();
         let mut idle_at = Instant::now() + IDLE;
@@ -139,7 +178,7 @@ impl Light {
                     }
                     idle_at = Instant::now() + IDLE;
                     for request in requests {
-                        let Some(words) = self.words.borrow_and_update().clone() else { return Ok("tally is unknown") };
+                        let Some(words) = self.present() else { return Ok("tally is unknown") };
                         if self.answer(&request, &words).await? {
                             return Ok("it said so");
                         }
@@ -150,12 +189,19 @@ impl Light {
                 }
                 () = sleep_until(idle_at), if !self.subscribed => return Ok("it asked nothing"),
             }
-            let Some(words) = self.words.borrow_and_update().clone() else { return Ok("tally is unknown") };
+            let Some(words) = self.present() else { return Ok("tally is unknown") };
             if self.subscribed && told != words.line {
                 told = words.line.clone();
                 self.say(told.clone()).await?;
             }
         }
+    }
+
+    /// What may be passed on now. Looked at each time: after a stall of the whole box a light may have its turn before the
+    /// relay has, which sends it away.
+    fn present(&mut self) -> Option<Arc<Verbatim>> {
+        let now = self.clock.now();
+        self.words.borrow_and_update().clone().filter(|words| holds(now, words))
     }
 
     /// Whether that was the last word.
@@ -165,7 +211,7 @@ impl Light {
             Request::Unsubscribe => self.subscribed = false,
             _ => {}
         }
-        self.say(dialogue::answer(request, words)).await?;
+        self.say(dialogue::answer(self.clock.now(), request, words)).await?;
         Ok(*request == Request::Quit)
     }
 

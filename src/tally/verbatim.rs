@@ -16,12 +16,21 @@ use super::Tally;
 pub struct Verbatim {
     /// `TALLY OK 0121…` with its line end.
     pub line: Bytes,
-    /// Its document, without a line end; `None` until it gave one.
-    pub document: Option<Bytes>,
+    /// Its document; `None` until it gave one.
+    pub document: Option<Said>,
     /// Its version, if it told one.
     pub version: Option<Arc<str>>,
     /// When it last told its tally, on the monotonic clock.
     pub heard: Instant,
+}
+
+/// A document, word for word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Without a line end.
+    pub bytes: Bytes,
+    /// When it was asked for, on the monotonic clock: it is no older than that.
+    pub asked: Instant,
 }
 
 /// A reading half; `None` while tally is unknown. Only another line, and the change to or from `None`, wakes a reader.
@@ -31,7 +40,7 @@ pub type Words = watch::Receiver<Option<Arc<Verbatim>>>;
 #[derive(Debug)]
 pub(super) struct Mouth {
     words: watch::Sender<Option<Arc<Verbatim>>>,
-    document: Option<Bytes>,
+    document: Option<Said>,
     version: Option<Arc<str>>,
 }
 
@@ -51,8 +60,13 @@ impl Mouth {
         self.words_are(Some(Verbatim { line, document, version, heard: now }));
     }
 
-    pub(super) fn document(&mut self, document: &Bytes) {
-        let document = document.slice(..document.trim_ascii_end().len());
+    /// Its document, and when it was asked for. They are read beside one another: one that was asked for before the present
+    /// one takes no place of it.
+    pub(super) fn document(&mut self, asked: Instant, document: &Bytes) {
+        if self.document.as_ref().is_some_and(|present| present.asked > asked) {
+            return;
+        }
+        let document = Said { bytes: document.slice(..document.trim_ascii_end().len()), asked };
         self.document = Some(document.clone());
         self.amend(|words| words.document = Some(document));
     }
@@ -113,9 +127,10 @@ mod tests {
         let said = words.borrow_and_update().clone().unwrap();
         assert_eq!((&*said.line, said.version.as_deref()), (&b"TALLY OK 102\r\n"[..], Some("29.0.0.49")));
         mouth.tally(now, &[Tally::Program, Tally::Safe, Tally::Preview]);
-        mouth.document(&Bytes::from_static(b"<vmix/>\r\n"));
+        mouth.document(now, &Bytes::from_static(b"<vmix/>\r\n"));
         assert!(!words.has_changed().unwrap());
-        assert_eq!(words.borrow().as_ref().unwrap().document.as_deref(), Some(&b"<vmix/>"[..]));
+        let document = words.borrow().as_ref().unwrap().document.clone().unwrap();
+        assert_eq!((&*document.bytes, document.asked), (&b"<vmix/>"[..], now));
         mouth.tally(now, &[Tally::Safe, Tally::Unknown]);
         assert!(words.has_changed().unwrap());
         assert_eq!(*words.borrow_and_update(), None, "a digit that nobody knows");
@@ -125,5 +140,22 @@ mod tests {
         assert!(words.has_changed().unwrap());
         mouth.tally(now, &[]);
         assert_eq!(words.borrow().as_ref().unwrap().document, None, "it may be another vMix");
+    }
+
+    #[test]
+    fn an_older_document_takes_no_place_of_a_newer_one() {
+        let (now, mut mouth) = (Clock::manual().0.now(), Mouth::new());
+        let words = mouth.words();
+        mouth.tally(now, &[Tally::Safe]);
+        let second = std::time::Duration::from_secs(1);
+        mouth.document(now + second, &Bytes::from_static(b"<new/>"));
+        // It was long, or came another way, and took longer to read.
+        mouth.document(now, &Bytes::from_static(b"<old/>"));
+        let held = || words.borrow().as_ref().unwrap().document.clone().unwrap();
+        assert_eq!(held(), Said { bytes: Bytes::from_static(b"<new/>"), asked: now + second });
+        mouth.tally(now + second, &[Tally::Program]);
+        assert_eq!(held().bytes, "<new/>");
+        mouth.document(now + second * 2, &Bytes::from_static(b"<newest/>"));
+        assert_eq!(held().bytes, "<newest/>");
     }
 }

@@ -28,7 +28,7 @@ active = "low"
 [[lamp]]
 input = 3
 leds = "1-2"
-program_pin = 5
+program_pin = 4
 active = "low"
 [[lamp]]
 name = "Door"
@@ -38,7 +38,7 @@ program_pin = 26
 leds = 3
 "#;
 /// By the camera on air, from 1.
-const PROGRAM: [(u8, bool); 3] = [(17, true), (22, false), (5, false)];
+const PROGRAM: [(u8, bool); 3] = [(17, true), (5, false), (4, false)];
 const DOOR: u8 = 26;
 /// The lamp that most tests look at: camera A's.
 const A_PROGRAM: u8 = 17;
@@ -78,16 +78,34 @@ async fn on_air(lamps: &Lamps) -> Result<()> {
     .map_err(|error| format!("{error}; lamps: {}; {:?}", lamps.log(), lamps.edges()).into())
 }
 
-/// When camera A's lamp first showed what it does when nothing is known, after `since`: both lights, or none, while it
-/// was on air.
+/// When camera A's lamp first showed what it does when nothing is known, after `since`, while it was on air: by the clock
+/// of the lamp process, so that a test that stalls adds nothing to it.
 async fn unknown_after(lamps: &Lamps, since: Duration) -> Result<Duration> {
-    let both = |edge: &&Edge| edge.at >= since && edge.pin == A_PREVIEW && edge.high;
-    let at = until("unknown", SOON, || async { lamps.edges().ok()?.iter().find(both).map(|edge| edge.at) }).await?;
-    // It flashes, and never stands still again.
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let off = |edge: &Edge| edge.at > at && edge.pin == A_PROGRAM && !edge.high;
-    assert!(lamps.edges()?.iter().any(off), "{:?}", lamps.edges());
-    Ok(at - since)
+    let flashes = |edges: &[Edge]| -> Vec<Duration> {
+        let began = |edge: &&Edge| edge.at >= since && edge.pin == A_PREVIEW && edge.high;
+        edges.iter().filter(began).map(|edge| edge.at).collect()
+    };
+    // Two flashes, and the first of the next two: it goes on, and is what no tally looks like.
+    let all =
+        until("three flashes", SOON, || async { Some(flashes(&lamps.edges().ok()?)).filter(|all| all.len() >= 3) });
+    let all = all.await.map_err(|error| format!("{error}: {:?}", lamps.edges()))?;
+    assert_together(&lamps.edges()?, all[0], monotonic()?);
+    Ok(all[0] - since)
+}
+
+/// From then on camera A's lights went on and off together: one alone would be tally. Pins are set one after the other, so
+/// that each may be alone for as long as a busy machine stands still between the two.
+fn assert_together(edges: &[Edge], from: Duration, until: Duration) {
+    const STALL: Duration = Duration::from_millis(500);
+    let (mut program, mut preview, mut since) = (false, false, from);
+    let mut alone: Option<Duration> = None;
+    for edge in edges.iter().filter(|edge| [A_PROGRAM, A_PREVIEW].contains(&edge.pin)) {
+        *(if edge.pin == A_PROGRAM { &mut program } else { &mut preview }) = edge.high;
+        since = edge.at.max(from);
+        assert!(alone.is_none_or(|alone| since - alone < STALL), "one light alone until {since:?}: {edges:?}");
+        alone = (program != preview).then_some(since);
+    }
+    assert!(alone.is_none_or(|alone| until - alone < STALL), "one light alone since {since:?}: {edges:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,6 +222,49 @@ async fn lamps_are_unknown_within_two_seconds_when_the_program_is_killed_or_stan
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_waited_while_the_lamp_process_stood_still_is_not_shown_for_longer_than_it_holds() -> Result<()> {
+    let _turn = turn().await;
+    let Studio { vmix: _vmix, appliance, lamps } = studio().await?;
+    lamps.signal(Signal::SIGSTOP)?;
+    // Orders wait in the socket now, and the last one is of a program that stands still as well.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    appliance.signal(Signal::SIGSTOP)?;
+    tokio::time::sleep(WITHIN).await;
+    let continued = monotonic()?;
+    lamps.signal(Signal::SIGCONT)?;
+    let took = unknown_after(&lamps, continued).await?;
+    println!("the order had waited: {took:?}");
+    // It is too old already; one second is what a busy machine may need to give the process its turn.
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    appliance.signal(Signal::SIGCONT)?;
+    on_air(&lamps).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_vmix_said_while_the_program_stood_still_is_not_taken_for_what_it_says_now() -> Result<()> {
+    let _turn = turn().await;
+    let vmix = FakeVmix::start(0, 3).await?;
+    vmix.set_tally("120");
+    let network = Network::before(vmix.port).await?;
+    let (appliance, lamps) = box_at(network.port).await?;
+    on_air(&lamps).await?;
+    appliance.signal(Signal::SIGSTOP)?;
+    // A last line for the program, and then nothing any more, and not a word of that.
+    vmix.set_tally("102");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let cut = monotonic()?;
+    network.cut(true);
+    // Not for as long as vMix may be silent: to the program, that line is the newest.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    appliance.signal(Signal::SIGCONT)?;
+    let took = unknown_after(&lamps, cut).await?;
+    println!("the network goes while the program stands still: {took:?}");
+    assert!(took <= WITHIN, "{took:?}");
+    network.cut(false);
+    on_air(&lamps).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lamp_process_that_was_killed_begins_with_unknown_and_is_missed_meanwhile() -> Result<()> {
     let _turn = turn().await;
     let Studio { vmix: _vmix, appliance, mut lamps } = studio().await?;
@@ -224,7 +285,7 @@ async fn a_lamp_process_that_was_killed_begins_with_unknown_and_is_missed_meanwh
     let dark = first.iter().position(|edge| *edge == (A_PROGRAM, false));
     let flash = first.iter().position(|edge| *edge == (A_PREVIEW, true));
     assert!(dark.is_some() && dark < flash, "{first:?}");
-    assert_eq!(first.iter().find(|(pin, _)| *pin == 22), Some(&(22, true)), "what a low level lights is taken high");
+    assert_eq!(first.iter().find(|(pin, _)| *pin == 5), Some(&(5, true)), "what a low level lights is taken high");
     until("it to be mended", SOON, || async { (!problem(&appliance.status().await.ok()?, "lamps_gone")).then_some(()) })
         .await
 }
@@ -235,7 +296,7 @@ async fn nothing_is_lit_when_the_lamp_process_was_told_to_stop() -> Result<()> {
     let Studio { vmix: _vmix, appliance: _appliance, mut lamps } = studio().await?;
     lamps.signal(Signal::SIGTERM)?;
     assert_eq!(lamps.ended()?.code(), Some(0));
-    for (pin, dark) in [(17, false), (27, false), (22, true), (23, true), (5, true), (26, false)] {
+    for (pin, dark) in [(17, false), (27, false), (5, true), (6, true), (4, true), (26, false)] {
         assert_eq!(lamps.level(pin)?, Some(dark), "GPIO {pin}");
     }
     assert_eq!(lamps.leds().as_deref(), Some("000000000000000000"));

@@ -8,6 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 
+/// Within this time after vMix was last heard no light is connected any more.
+const PROMISE: Duration = Duration::from_secs(2);
+/// For so long a busy machine may stop everything at a time: here the test, which looks at its own clock.
+const STALL: Duration = Duration::from_millis(400);
+
 /// What a light reads next; `None` when its connection is closed.
 async fn next(light: &mut Lines<BufReader<TcpStream>>) -> Result<Option<String>> {
     Ok(tokio::time::timeout(SOON, light.next_line()).await?.ok().flatten())
@@ -38,8 +43,7 @@ async fn a_network_light_follows_vmix_through_the_box_and_is_let_go_when_vmix_fr
     let frozen = now();
     assert_eq!(next(&mut first).await?, None);
     let within = now() - frozen;
-    // The promise is 2 s, and a busy machine is allowed one more.
-    assert!(within < Duration::from_secs(3), "{within:?}");
+    assert!(within < PROMISE + STALL, "{within:?}");
     assert!(light(port).await.is_none(), "nobody is told what was true before");
     vmix.freeze(false);
     let mut again = until("the relay again", SOON, || light(port)).await?;

@@ -14,9 +14,18 @@ fn lamp(name: &str, program: u8, preview: u8) -> Lamp {
     }
 }
 
+/// What `CLOCK_MONOTONIC` shows whenever a panel is told something here, unless a test says otherwise.
+const UPTIME: Duration = Duration::from_secs(5000);
+
+/// An order that was written a moment ago and holds for so long.
 fn order(fresh_ms: u64, lamps: &[(&str, Signal)], test: Option<TestOrder>) -> Order {
     let lamps = lamps.iter().map(|(name, signal)| ((*name).to_owned(), *signal)).collect();
-    Order { fresh_ms, lamps, test }
+    let until = UPTIME.saturating_add(Duration::from_millis(fresh_ms));
+    Order { until_ns: u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), lamps, test }
+}
+
+fn tell(panel: &mut Panel, now: Instant, order: Order) {
+    panel.told(now, UPTIME, order);
 }
 
 fn ms(ms: u64) -> Duration {
@@ -59,7 +68,7 @@ fn an_order_is_shown_in_the_same_moment_and_to_the_millisecond_for_as_long_as_it
     let start = Clock::manual().0.now();
     let mut panel = Panel::new(start, vec![lamp("A", 17, 27), lamp("B", 22, 23)], 0);
     let told = start + ms(50);
-    panel.told(told, order(1700, &[("A", Signal::Program), ("B", Signal::Preview)], None));
+    tell(&mut panel, told, order(1700, &[("A", Signal::Program), ("B", Signal::Preview)], None));
     let red_and_green = P | 1 << 23;
     let all = P | V | 1 << 22 | 1 << 23;
     assert_eq!(edges(&mut panel, told, ms(1800)), [(0, red_and_green), (1700, all), (1780, 0)]);
@@ -69,18 +78,31 @@ fn an_order_is_shown_in_the_same_moment_and_to_the_millisecond_for_as_long_as_it
 fn no_order_holds_for_longer_than_two_seconds() {
     let start = Clock::manual().0.now();
     let mut panel = Panel::new(start, vec![lamp("A", 17, 27)], 0);
-    panel.told(start, order(u64::MAX, &[("A", Signal::Program)], None));
+    tell(&mut panel, start, order(u64::MAX, &[("A", Signal::Program)], None));
     assert_eq!(edges(&mut panel, start, ms(2050)), [(0, P), (2000, P | V)]);
     let mut panel = Panel::new(start, vec![lamp("A", 17, 27)], 0);
-    panel.told(start, order(0, &[("A", Signal::Program)], None));
+    tell(&mut panel, start, order(0, &[("A", Signal::Program)], None));
     assert_eq!(panel.levels(start), P | V);
+}
+
+#[test]
+fn an_order_that_waited_for_its_reader_holds_no_longer_than_it_was_meant_to() {
+    let start = Clock::manual().0.now();
+    let mut panel = Panel::new(start, vec![lamp("A", 17, 27)], 0);
+    let on_air = || order(2000, &[("A", Signal::Program)], None);
+    panel.told(start + ms(1500), UPTIME + ms(1500), on_air());
+    assert_eq!(edges(&mut panel, start + ms(1500), ms(550)), [(0, P), (500, P | V)]);
+    panel.told(start + ms(9000), UPTIME + ms(9000), on_air());
+    for shown in &panel.lamps {
+        assert_eq!(shown.look, Look::Tally(Signal::Unknown));
+    }
 }
 
 #[test]
 fn a_lamp_that_is_not_named_is_unknown_and_so_are_all_when_the_program_is_gone() {
     let start = Clock::manual().0.now();
     let mut panel = Panel::new(start, vec![lamp("A", 17, 27), lamp("B", 22, 23)], 0);
-    panel.told(start, order(2000, &[("A", Signal::Safe), ("C", Signal::Program)], None));
+    tell(&mut panel, start, order(2000, &[("A", Signal::Safe), ("C", Signal::Program)], None));
     assert_eq!(panel.levels(start), 1 << 22 | 1 << 23);
     panel.untold(start + ms(5));
     assert_eq!(panel.levels(start + ms(6)), P | V | 1 << 22 | 1 << 23);
@@ -93,7 +115,7 @@ fn a_cut_between_two_lamps_changes_both_at_once() {
     for cut in 0..1000_u64 {
         let now = start + ms(cut * 40);
         let (a, b) = if cut % 2 == 0 { (Signal::Program, Signal::Preview) } else { (Signal::Preview, Signal::Program) };
-        panel.told(now, order(2000, &[("A", a), ("B", b)], None));
+        tell(&mut panel, now, order(2000, &[("A", a), ("B", b)], None));
         let wanted = if cut % 2 == 0 { P | 1 << 23 } else { V | 1 << 22 };
         assert_eq!(panel.levels(now), wanted, "cut {cut}");
     }
@@ -105,9 +127,9 @@ fn what_a_low_level_lights_is_dark_when_it_is_high() {
     let low = Lamp { active_low: true, ..lamp("A", 17, 27) };
     let mut panel = Panel::new(start, vec![low, lamp("B", 22, 23)], 0);
     assert_eq!(panel.dark(), P | V);
-    panel.told(start, order(2000, &[("A", Signal::Program), ("B", Signal::Program)], None));
+    tell(&mut panel, start, order(2000, &[("A", Signal::Program), ("B", Signal::Program)], None));
     assert_eq!(panel.levels(start), V | 1 << 22);
-    panel.told(start, order(2000, &[("A", Signal::Safe), ("B", Signal::Safe)], None));
+    tell(&mut panel, start, order(2000, &[("A", Signal::Safe), ("B", Signal::Safe)], None));
     assert_eq!(panel.levels(start), panel.dark());
 }
 
@@ -116,13 +138,13 @@ fn a_test_is_shown_on_all_lamps_or_one_is_identified_while_the_others_go_on() {
     let start = Clock::manual().0.now();
     let mut panel = Panel::new(start, vec![lamp("A", 17, 27), lamp("B", 22, 23)], 0);
     let on_air = [("A", Signal::Program), ("B", Signal::Safe)];
-    panel.told(start, order(2000, &on_air, Some(TestOrder { lamp: None })));
+    tell(&mut panel, start, order(2000, &on_air, Some(TestOrder { lamp: None })));
     let both = |at: u64| panel.levels(start + ms(at));
     assert_eq!([both(0), both(160), both(320), both(480)], [P | 1 << 22, V | 1 << 23, 0, P | 1 << 22]);
-    panel.told(start, order(2000, &on_air, Some(TestOrder { lamp: Some("B".into()) })));
+    tell(&mut panel, start, order(2000, &on_air, Some(TestOrder { lamp: Some("B".into()) })));
     let both = |at: u64| panel.levels(start + ms(at));
     assert_eq!([both(0), both(100), both(200)], [P | 1 << 22 | 1 << 23, P, P | 1 << 22 | 1 << 23]);
-    panel.told(start, order(2000, &on_air, None));
+    tell(&mut panel, start, order(2000, &on_air, None));
     assert_eq!(panel.levels(start), P);
 }
 
@@ -130,7 +152,7 @@ fn a_test_is_shown_on_all_lamps_or_one_is_identified_while_the_others_go_on() {
 fn a_test_needs_no_vmix_and_ends_when_nobody_asks_for_it_any_more() {
     let start = Clock::manual().0.now();
     let mut panel = Panel::new(start, vec![lamp("A", 17, 27)], 0);
-    panel.told(start, order(0, &[("A", Signal::Unknown)], Some(TestOrder { lamp: None })));
+    tell(&mut panel, start, order(0, &[("A", Signal::Unknown)], Some(TestOrder { lamp: None })));
     assert_eq!(panel.levels(start + ms(500)), P);
     panel.handle_timeout(start + ms(2000));
     assert_eq!(panel.levels(start + ms(2000)), P | V);
@@ -142,14 +164,14 @@ fn a_dimmed_lamp_is_lit_for_its_part_of_every_period() {
     let start = Clock::manual().0.now();
     let dim = Lamp { brightness: 30, ..lamp("A", 17, 27) };
     let mut panel = Panel::new(start, vec![dim, lamp("B", 22, 23)], 0);
-    panel.told(start, order(2000, &[("A", Signal::Program), ("B", Signal::Program)], None));
+    tell(&mut panel, start, order(2000, &[("A", Signal::Program), ("B", Signal::Program)], None));
     let b = 1 << 22;
     // 1.5 of 5 ms; whole milliseconds are told here.
     assert_eq!(edges(&mut panel, start, ms(11)), [(0, P | b), (1, b), (5, P | b), (6, b), (10, P | b)]);
     assert_eq!(panel.levels(start + Duration::from_micros(1499)), P | b);
     assert_eq!(panel.levels(start + Duration::from_micros(1500)), b);
     // What is dark needs no waking.
-    panel.told(start, order(2000, &[("A", Signal::Safe), ("B", Signal::Safe)], None));
+    tell(&mut panel, start, order(2000, &[("A", Signal::Safe), ("B", Signal::Safe)], None));
     assert_eq!(panel.poll_timeout(start), Some(start + ms(2000)));
 }
 
@@ -165,7 +187,7 @@ fn leds_show_the_colours_of_their_lamps() {
     };
     let mut panel = Panel::new(start, vec![on("A", (0, 2), 100), on("B", (3, 4), 10)], 5);
     assert_eq!(panel.colours(start), [[255; 3], [255; 3], [0; 3], [26; 3], [0; 3]]);
-    panel.told(start, order(2000, &[("A", Signal::Program), ("B", Signal::Preview)], None));
+    tell(&mut panel, start, order(2000, &[("A", Signal::Program), ("B", Signal::Preview)], None));
     assert_eq!(panel.colours(start), [[255, 0, 0], [255, 0, 0], [0; 3], [0, 26, 0], [0; 3]]);
 }
 
@@ -193,19 +215,36 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What the lamp named `name` is to show, by what was told last and when, in plain words.
+fn wanted(name: &str, now: Instant, told: &Option<(Instant, Order)>) -> Look {
+    let Some((at, order)) = told else { return Look::Tally(Signal::Unknown) };
+    let age = now - *at;
+    match &order.test {
+        Some(test) if age < FRESH && test.lamp.is_none() => return Look::Test,
+        Some(test) if age < FRESH && test.lamp.as_deref() == Some(name) => return Look::Identify,
+        _ => {}
+    }
+    let holds = Duration::from_nanos(order.until_ns) - UPTIME;
+    let fresh = age < holds && age < FRESH;
+    Look::Tally(if fresh { order.lamps[name] } else { Signal::Unknown })
+}
+
 proptest! {
-    /// Whatever happens: what was not told for two seconds is shown as unknown, and nothing changes between the times
-    /// that were named.
+    /// Whatever happens: a lamp shows what it was told for exactly as long as that was to hold, and two seconds at most;
+    /// then, and when the program is gone, it is unknown. Nothing changes between the times that were named.
     #[test]
     fn a_light_never_outlives_what_was_told(all in prop::collection::vec(steps(), 1..40), brightness in 1_u8..=100) {
         let start = Clock::manual().0.now();
         let mut panel = Panel::new(start, vec![Lamp { brightness, ..lamp("A", 17, 27) }, lamp("B", 22, 23)], 0);
         let (mut now, mut told) = (start, None);
+        let as_wanted = |panel: &Panel, now: Instant, told: &Option<(Instant, Order)>| {
+            panel.lamps.iter().all(|shown| shown.look == wanted(&shown.lamp.name, now, told))
+        };
         for step in all {
             match step {
                 Step::Told(order) => {
-                    panel.told(now, order);
-                    told = Some(now);
+                    tell(&mut panel, now, order.clone());
+                    told = Some((now, order));
                 }
                 Step::Gone => {
                     panel.untold(now);
@@ -217,18 +256,16 @@ proptest! {
                         prop_assert!(next > now);
                         let (before, between) = (panel.levels(now), now + (next - now) * 99 / 100);
                         prop_assert_eq!(panel.levels(between), before);
+                        prop_assert!(as_wanted(&panel, between, &told), "{:?} {:?}", panel, told);
                         now = next;
                         panel.handle_timeout(now);
+                        prop_assert!(as_wanted(&panel, now, &told), "{:?} {:?}", panel, told);
                     }
                     now = until;
                     panel.handle_timeout(now);
                 }
             }
-            if told.is_none_or(|told| now - told >= FRESH) {
-                for shown in &panel.lamps {
-                    prop_assert_eq!(shown.look, Look::Tally(Signal::Unknown));
-                }
-            }
+            prop_assert!(as_wanted(&panel, now, &told), "{:?} {:?}", panel, told);
         }
     }
 }

@@ -35,8 +35,13 @@ pub(super) struct Hands {
 impl Hands {
     pub(super) fn new(strip: Option<Strip>, record: Option<&Path>) -> io::Result<Self> {
         let record = record.map(Recorder::create).transpose()?;
-        Ok(Self {
-            leds: strip.map(|strip| Teller::start(strip, record.clone())).transpose()?,
+        let leds = strip.map(|strip| Teller::start(strip, record.clone())).transpose()?;
+        Ok(Self::with(leds, record))
+    }
+
+    fn with(leds: Option<Teller>, record: Option<Recorder>) -> Self {
+        Self {
+            leds,
             record,
             pins: None,
             taken: BTreeMap::new(),
@@ -45,7 +50,7 @@ impl Hands {
             led_error: None,
             next_try: None,
             report: Report::default(),
-        })
+        }
     }
 
     /// What is wrong, and what drives the pins.
@@ -118,12 +123,22 @@ impl Hands {
         self.tell_leds(now, panel);
     }
 
+    /// Why only a new process could mend what LEDs show.
+    pub(super) fn gave_up(&self, now: Instant) -> Option<&str> {
+        self.led_error.as_deref().filter(|_| self.leds.as_ref().is_some_and(|leds| leds.has_given_up(now)))
+    }
+
     /// Nothing is lit.
     pub(super) fn darken(&mut self, panel: &Panel) {
-        self.set_levels(panel, panel.dark());
+        self.darken_pins(panel);
         if let (Some(leds), Some((told, _))) = (&self.leds, &self.told) {
             leds.show_last(vec![[0; 3]; told.len()]);
         }
+    }
+
+    /// No pin is lit; LEDs stay as they are.
+    pub(super) fn darken_pins(&mut self, panel: &Panel) {
+        self.set_levels(panel, panel.dark());
     }
 
     fn set_levels(&mut self, panel: &Panel, levels: u32) {
@@ -148,14 +163,14 @@ impl Hands {
     }
 
     fn tell_leds(&mut self, now: Instant, panel: &Panel) {
-        let Some(leds) = &self.leds else { return };
+        let Some(leds) = &mut self.leds else { return };
         let colours = panel.colours(now);
         let known = self.told.as_ref().is_some_and(|(told, at)| *told == colours && now < *at + REMIND);
         if !known {
             leds.show(colours.clone());
             self.told = Some((colours, now));
         }
-        let error = leds.error();
+        let error = leds.look(now);
         if self.led_error != error {
             self.led_error = error;
             self.sum_up(panel);
@@ -185,4 +200,69 @@ impl Hands {
 
 fn level(levels: u32, pin: u8) -> bool {
     levels.checked_shr(pin.into()).unwrap_or(0) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::lamps::backend::Leds;
+
+    struct Stuck(mpsc::Receiver<()>);
+
+    impl Leds for Stuck {
+        fn show(&mut self, _: &[Rgb]) -> Result<(), String> {
+            // The first write goes through, the second one never.
+            self.0.recv().map_err(|_| "the test is over".to_owned())
+        }
+    }
+
+    #[test]
+    fn a_strip_that_stands_still_is_reported_for_its_lamps_and_pins_go_on_until_it_is_given_up() {
+        let lamp = |name: &str, pin, leds| Lamp {
+            name: name.into(),
+            program_pin: pin,
+            preview_pin: None,
+            active_low: false,
+            brightness: 100,
+            leds,
+        };
+        let (clock, hand) = Clock::manual();
+        let (go_on, waits) = mpsc::channel();
+        let waits = std::sync::Mutex::new(Some(waits));
+        let leds = Teller::driving(Box::new(move || {
+            let waits = waits.lock().unwrap().take().ok_or("opened once")?;
+            Ok(Box::new(Stuck(waits)) as Box<dyn Leds>)
+        }));
+        let directory = tempfile::tempdir().unwrap();
+        let record = Recorder::create(&directory.path().join("record")).unwrap();
+        let mut hands = Hands::with(Some(leds.unwrap()), Some(record));
+        let lamps = vec![lamp("pin", Some(17), None), lamp("ring", None, Some((0, 2)))];
+        let mut panel = Panel::new(clock.now(), lamps, 2);
+        go_on.send(()).unwrap();
+        let mut ring_fault = None;
+        let began = clock.now();
+        let gave_up = loop {
+            let now = clock.now();
+            panel.handle_timeout(now);
+            hands.reach(now, &panel);
+            hands.show(now, &panel);
+            assert_eq!(hands.taken.get(&17), Some(&level(panel.levels(now), 17)), "the pin goes on");
+            assert!(!hands.report().errors.contains_key("pin"));
+            if hands.report().errors.contains_key("ring") {
+                ring_fault.get_or_insert(now - began);
+            }
+            if hands.gave_up(now).is_some() {
+                break now - began;
+            }
+            assert!(now - began < Duration::from_secs(1800), "{:?}", hands.report());
+            hand.advance(Duration::from_millis(20));
+            // The other thread runs on real time.
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let fault = ring_fault.expect("it was reported before");
+        assert!(fault >= Duration::from_secs(1) && gave_up >= fault + Duration::from_secs(1), "{fault:?} {gave_up:?}");
+    }
 }

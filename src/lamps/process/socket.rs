@@ -1,9 +1,9 @@
 //! The socket on which the program says what is to be shown. The newest connection is the one that is heard.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -12,6 +12,8 @@ use super::super::wire::{self, LONGEST_LINE, Order, Report};
 pub(super) struct Socket {
     listener: UnixListener,
     link: Option<Link>,
+    /// Held for as long as the process lives, and let go of by the kernel however that ends.
+    _lock: File,
 }
 
 struct Link {
@@ -31,22 +33,24 @@ pub(super) enum Heard {
 }
 
 impl Socket {
-    /// Listens there; what an earlier process left there is taken away.
+    /// Listens there; what an earlier process left there is taken away. There is one lamp process: with two the program would
+    /// tell one, and the pins would be the other's.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
         let cannot = |error: io::Error| {
             io::Error::new(error.kind(), format!("the lamp process cannot listen at {}: {error}", path.display()))
         };
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(cannot)?;
+        }
+        let lock = lock(path).map_err(cannot)?;
         match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
             _ => {}
         }
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(cannot)?;
-        }
         let listener = UnixListener::bind(path).map_err(cannot)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(cannot)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, link: None })
+        Ok(Self { listener, link: None, _lock: lock })
     }
 
     /// What to wait for.
@@ -81,6 +85,21 @@ impl Socket {
         } else {
             self.link = None;
         }
+    }
+}
+
+/// Takes the place of the one lamp process (flock(2) on a file beside the socket, which is never taken away).
+fn lock(path: &Path) -> io::Result<File> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let file = File::options().create(true).write(true).truncate(false).mode(0o600).open(beside)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let words = "another lamp process (`returnfeed lamps`) runs already; stop that one first";
+            Err(io::Error::new(ErrorKind::AddrInUse, words))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -123,8 +142,8 @@ mod tests {
         (directory, socket, program)
     }
 
-    fn order(fresh_ms: u64) -> Order {
-        Order { fresh_ms, ..Order::default() }
+    fn order(until_ns: u64) -> Order {
+        Order { until_ns, ..Order::default() }
     }
 
     #[test]
@@ -156,6 +175,21 @@ mod tests {
         let mut third = UnixStream::connect(directory.path().join("run/socket")).unwrap();
         third.write_all(&vec![b'x'; LONGEST_LINE + 1]).unwrap();
         assert_eq!(socket.hear(), Heard::Gone);
+    }
+
+    #[test]
+    fn a_second_lamp_process_is_refused_in_words_and_the_first_goes_on() {
+        let (directory, mut socket, mut program) = pair();
+        let path = directory.path().join("run/socket");
+        let refused = Socket::bind(&path).err().expect("there is one already").to_string();
+        assert!(refused.contains("another lamp process (`returnfeed lamps`) runs already"), "{refused}");
+        program.write_all(&wire::line(&order(1))).unwrap();
+        assert_eq!(socket.hear(), Heard::Order(order(1)));
+        let mut later = UnixStream::connect(&path).expect("it still listens");
+        later.write_all(&wire::line(&order(2))).unwrap();
+        assert_eq!(socket.hear(), Heard::Order(order(2)));
+        drop(socket);
+        Socket::bind(&path).expect("its place is free");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::de::DeValue;
 
 use super::super::values::{is_host_name, shown};
-use super::super::{InputRef, InvalidPassphrase, Ipv4Network, Passphrase, VmixHost};
+use super::super::{InputRef, InvalidPassphrase, Ipv4Network, LONGEST_NAME, Passphrase, VmixHost};
 use super::{Fault, schema};
 
 pub(super) fn wrong_type(key: &str, wanted: &str, value: &DeValue<'_>, example: &str) -> Fault {
@@ -160,14 +160,18 @@ pub(super) fn vmix_host(value: &DeValue<'_>) -> Result<VmixHost, Fault> {
 }
 
 pub(super) fn camera_name(value: &DeValue<'_>) -> Result<String, Fault> {
-    const LONGEST: usize = 64;
+    name("camera", value)
+}
+
+/// What people call something of this kind.
+pub(super) fn name(kind: &str, value: &DeValue<'_>) -> Result<String, Fault> {
     let name = text("name", value, "\"Camera 1\"")?;
     let remedy = "write a name such as \"Camera 1\"";
-    if name.is_empty() || name.chars().count() > LONGEST {
-        return Err(Fault::new(format!("a camera's name has 1 to {LONGEST} characters"), remedy));
+    if name.is_empty() || name.chars().count() > LONGEST_NAME {
+        return Err(Fault::new(format!("a {kind}'s name has 1 to {LONGEST_NAME} characters"), remedy));
     }
     if name.trim() != name || name.chars().any(char::is_control) {
-        let what = "a camera's name neither starts nor ends with a space, and has no line break or tab";
+        let what = format!("a {kind}'s name neither starts nor ends with a space, and has no line break or tab");
         return Err(Fault::new(what, remedy));
     }
     Ok(name.into())

@@ -2,12 +2,12 @@
 
 use toml::de::DeValue;
 
-use super::kinds::{camera_name, input, integer, one_of, text};
+use super::kinds::{input, integer, name as kind_name, one_of, text};
 use super::{Fault, Found, Reader, Span, Table};
-use crate::settings::lamps::{ID_PINS, LAMP_PAIRS, MOST_LEDS, PINS, PULLED_UP, SPI_PINS};
+use crate::settings::lamps::{ID_PINS, LAMP_PAIRS, LOW_LAMP_PAIRS, MOST_LEDS, PINS, PULLED_UP, SPI_PINS};
 use crate::settings::values::shown;
 use crate::settings::{
-    ActiveLevel, ColourOrder, InputRef, Lamp, LampFollows, Leds, RESET_BUTTON_GPIO, ShowPart, Strip,
+    ActiveLevel, ColourOrder, InputRef, LONGEST_NAME, Lamp, LampFollows, Leds, RESET_BUTTON_GPIO, ShowPart, Strip,
 };
 
 /// Where the values of a lamp stand that are looked at again when all sections are read.
@@ -43,7 +43,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn lamp(&mut self, table: &Table<'_>, places: &mut Vec<Place>) {
-        let name = self.value(table, "name", camera_name);
+        let name = self.value(table, "name", |v| kind_name("lamp", v));
         let pins = ["program_pin", "preview_pin"].map(|key| {
             let pin =
                 self.value(table, key, |v| integer(key, v, i64::from(*PINS.start())..=i64::from(*PINS.end()), "17"));
@@ -125,10 +125,21 @@ impl Reader<'_> {
         for (index, place) in places.iter().enumerate().filter(|(_, place)| !place.placed) {
             let reserved = |pin: &u8| strip.is_some() && SPI_PINS.contains(pin);
             let free = |pin: &u8| !taken.contains(pin) && !reserved(pin);
-            let pair = LAMP_PAIRS.into_iter().find(|(program, preview)| free(program) && free(preview));
-            let (Some((program, preview)), Some(lamp)) = (pair, self.settings.lamps.get_mut(index)) else {
-                let what = "no pair of pins is left for this lamp";
-                let remedy = "give lamps with one light a `program_pin` alone, or hang some on a [strip]";
+            let Some(lamp) = self.settings.lamps.get_mut(index) else { continue };
+            let (pairs, what, remedy) = match lamp.active {
+                ActiveLevel::High => (
+                    LAMP_PAIRS.as_slice(),
+                    "no pair of pins is left for this lamp",
+                    "give lamps with one light a `program_pin` alone, or hang some on a [strip]",
+                ),
+                ActiveLevel::Low => (
+                    LOW_LAMP_PAIRS.as_slice(),
+                    "no pair of pins is left that keeps this lamp dark while the box starts",
+                    "give it pins (on 9 to 27 it may be lit while the box starts), or use a lamp with `active = \"high\"`",
+                ),
+            };
+            let pair = pairs.iter().find(|(program, preview)| free(program) && free(preview));
+            let Some((program, preview)) = pair.copied() else {
                 self.fault(&place.span, Fault::new(what, remedy));
                 continue;
             };
@@ -241,16 +252,23 @@ impl Reader<'_> {
     }
 }
 
-/// What a lamp without a name is called.
+/// What a lamp without a name is called: what it shows, as long as a name may be.
 fn called(follows: &LampFollows) -> String {
-    match follows {
+    let name = match follows {
         LampFollows::Camera(name) => name.clone(),
         LampFollows::Input(InputRef::Number(number)) => format!("Input {number}"),
         LampFollows::Input(InputRef::Text(text)) => text.clone(),
         LampFollows::AnyOf(names) => names.join(", "),
         LampFollows::Show(ShowPart::Streaming) => "streaming".into(),
         LampFollows::Show(ShowPart::Recording) => "recording".into(),
+    };
+    let mut name: String = name.trim().replace(char::is_control, " ");
+    if let Some((end, _)) = name.char_indices().nth(LONGEST_NAME) {
+        name.truncate(end);
+        name.pop();
+        name.push('…');
     }
+    name
 }
 
 fn leds(value: &DeValue<'_>) -> Result<Leds, Fault> {

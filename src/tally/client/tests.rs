@@ -126,6 +126,10 @@ struct Rig {
 
 impl Rig {
     fn start(config: VmixConfig) -> Self {
+        Self::with_clock(config, Clock::system())
+    }
+
+    fn with_clock(config: VmixConfig, clock: Clock) -> Self {
         let (config, config_seen) = watch::channel(config);
         let (auto, auto_seen) = watch::channel(None);
         let (publish, seen) = watch::channel(Arc::default());
@@ -134,7 +138,7 @@ impl Rig {
         let vmix = Vmix::new(VmixParts {
             config: config_seen,
             auto: auto_seen,
-            clock: Clock::system(),
+            clock,
             problems: problems.clone(),
             shutdown: shutdown.clone(),
             publish,
@@ -219,6 +223,32 @@ async fn its_pulse_is_felt_whatever_it_is_doing() {
         tally.stop().await;
         timeout(Duration::from_secs(1), pulse.felt()).await.expect("who has ended is waited for");
     }
+}
+
+#[tokio::test]
+async fn what_had_come_while_the_box_stood_still_is_not_taken_for_what_is() {
+    let fake = Fake::start().await;
+    let (clock, hand) = Clock::manual();
+    let mut tally = Rig::with_clock(settings("127.0.0.1", fake.port, closed_port().await), clock.clone());
+    tally.until(|snapshot| cameras(snapshot) == [Tally::Program]).await;
+    // Nothing but what is pushed comes from now on, to whichever connection.
+    fake.with(|manner| manner.frozen = true);
+    hand.advance(STOOD_STILL + Duration::from_millis(1));
+    let continued = clock.now();
+    fake.push("TALLY OK 12\r\n");
+    let (snapshot, _) = tally.until(|snapshot| snapshot.source == Source::Unknown).await;
+    assert_eq!(cameras(&snapshot), [Tally::Unknown]);
+    // Asked anew, without a pause and without a complaint.
+    fake.with(|manner| (manner.frozen, manner.tally) = (false, "20".into()));
+    while fake.with(|manner| manner.connections) < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    // The new connection may have been made while nothing was answered.
+    hand.advance(Duration::from_millis(600));
+    let (snapshot, _) = tally.until(|snapshot| cameras(snapshot) == [Tally::Preview]).await;
+    assert!(snapshot.heard >= Some(continued));
+    assert!(tally.codes().is_empty());
+    tally.stop().await;
 }
 
 #[tokio::test]

@@ -3,9 +3,14 @@
 //! Owns: cutting lines, reading commands, the wording of answers. Does not own: the socket and when a line is told
 //! unasked (`relay`). Pure. Source: vMix user guide, "TCP API". Any chunking of the input gives the same requests.
 
+use std::time::{Duration, Instant};
+
 use bytes::{Buf, Bytes};
 
 use crate::tally::verbatim::Verbatim;
+
+/// A document that was asked for longer ago is passed on no more: it says what is on air, too.
+pub const DOCUMENT_HOLDS: Duration = Duration::from_secs(2);
 
 /// The longest line, without its end, in bytes: commands of lights have less than 50.
 pub const MAX_LINE: usize = 1024;
@@ -90,8 +95,8 @@ pub fn greeting(words: &Verbatim) -> Bytes {
     format!("VERSION OK {}\r\n", words.version.as_deref().unwrap_or("0.0.0.0")).into()
 }
 
-/// The answer, in one piece for short ones; a document is not copied.
-pub fn answer(request: &Request, words: &Verbatim) -> impl Buf + use<> {
+/// The answer at this moment, in one piece for short ones; a document is not copied.
+pub fn answer(now: Instant, request: &Request, words: &Verbatim) -> impl Buf + use<> {
     let none = Bytes::new;
     let text = |text: String| (text.into(), none(), none());
     let (head, body, tail): (Bytes, Bytes, Bytes) = match request {
@@ -100,11 +105,11 @@ pub fn answer(request: &Request, words: &Verbatim) -> impl Buf + use<> {
         Request::Subscribe => (Bytes::from_static(b"SUBSCRIBE OK TALLY Subscribed\r\n"), words.line.clone(), none()),
         Request::Unsubscribe => text("UNSUBSCRIBE OK TALLY Unsubscribed\r\n".into()),
         Request::Tally => (words.line.clone(), none(), none()),
-        Request::Xml => match &words.document {
+        Request::Xml => match words.document.as_ref().filter(|said| holds(now, said.asked)) {
             // The count is of bytes and includes the line end after the document.
             Some(document) => {
-                let head = format!("XML {}\r\n", document.len() + 2);
-                (head.into(), document.clone(), Bytes::from_static(b"\r\n"))
+                let head = format!("XML {}\r\n", document.bytes.len() + 2);
+                (head.into(), document.bytes.clone(), Bytes::from_static(b"\r\n"))
             }
             None => text("XML ER No Data\r\n".into()),
         },
@@ -119,6 +124,10 @@ pub fn answer(request: &Request, words: &Verbatim) -> impl Buf + use<> {
     head.chain(body).chain(tail)
 }
 
+fn holds(now: Instant, asked: Instant) -> bool {
+    now.saturating_duration_since(asked) < DOCUMENT_HOLDS
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -126,18 +135,24 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::tally::line::{Decoder, Message};
+    use crate::tally::verbatim::Said;
 
     fn words() -> Verbatim {
+        let now = Clock::manual().0.now();
         Verbatim {
             line: Bytes::from_static(b"TALLY OK 0121\r\n"),
-            document: Some(Bytes::from("<vmix><é/></vmix>")),
+            document: Some(Said { bytes: Bytes::from("<vmix><é/></vmix>"), asked: now }),
             version: Some("29.0.0.49".into()),
-            heard: Clock::manual().0.now(),
+            heard: now,
         }
     }
 
     fn said(request: &Request, words: &Verbatim) -> String {
-        let mut answer = answer(request, words);
+        said_later(Duration::ZERO, request, words)
+    }
+
+    fn said_later(later: Duration, request: &Request, words: &Verbatim) -> String {
+        let mut answer = answer(words.heard + later, request, words);
         let length = answer.remaining();
         String::from_utf8(answer.copy_to_bytes(length).to_vec()).unwrap()
     }
@@ -176,6 +191,14 @@ mod tests {
         assert_eq!(said(&Request::Xml, &without), "XML ER No Data\r\n");
         assert_eq!(said(&Request::VersionText, &without), "XMLTEXT ER No Data\r\n");
         assert_eq!(said(&Request::Version, &without), "VERSION OK 0.0.0.0\r\n");
+    }
+
+    #[test]
+    fn a_document_that_was_asked_for_too_long_ago_is_none() {
+        assert_eq!(said_later(DOCUMENT_HOLDS - Duration::from_millis(1), &Request::Xml, &words()), say("XML"));
+        assert_eq!(said_later(DOCUMENT_HOLDS, &Request::Xml, &words()), "XML ER No Data\r\n");
+        // The line is renewed by itself, and whether it holds is the relay's to say.
+        assert_eq!(said_later(DOCUMENT_HOLDS, &Request::Tally, &words()), "TALLY OK 0121\r\n");
     }
 
     #[test]

@@ -28,14 +28,14 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        Self::for_lights(MOST_LIGHTS).await
+        Self::for_lights(MOST_LIGHTS, MOST_LIGHTS).await
     }
 
-    async fn for_lights(most: usize) -> Self {
+    async fn for_lights(most: usize, most_of_one: usize) -> Self {
         let ((clock, hand), mouth) = (Clock::manual(), Mouth::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let relay = Relay { most, ..Relay::new(listener, mouth.words(), clock.clone()) };
+        let relay = Relay { most, most_of_one, ..Relay::new(listener, mouth.words(), clock.clone()) };
         let running = tokio::spawn(relay.run(CancellationToken::new()));
         Self { mouth, clock, hand, address, running }
     }
@@ -96,7 +96,7 @@ impl TestLight {
 async fn a_light_is_told_what_is_and_then_each_change() {
     let mut bench = Bench::new().await;
     bench.mouth.version("29.0.0.49");
-    bench.mouth.document(&Bytes::from_static(b"<vmix/>\r\n"));
+    bench.mouth.document(bench.clock.now(), &Bytes::from_static(b"<vmix/>\r\n"));
     bench.tally("012");
     let mut light = bench.light().await;
     assert_eq!(light.read().await.as_deref(), Some("VERSION OK 29.0.0.49"));
@@ -111,6 +111,15 @@ async fn a_light_is_told_what_is_and_then_each_change() {
     for line in ["TALLY OK 120", "XML 9", "<vmix/>", "what ER Unknown Command"] {
         assert_eq!(light.read().await.as_deref(), Some(line));
     }
+    // Tally is renewed, the document is not.
+    for _ in 0..2 {
+        bench.hand.advance(Duration::from_secs(1));
+        bench.tally("120");
+    }
+    assert_eq!(light.ask("XML").await.as_deref(), Some("XML ER No Data"));
+    bench.mouth.document(bench.clock.now(), &Bytes::from_static(b"<vmix/>"));
+    assert_eq!(light.ask("XML").await.as_deref(), Some("XML 9"));
+    assert_eq!(light.read().await.as_deref(), Some("<vmix/>"));
     assert_eq!(light.ask("UNSUBSCRIBE TALLY").await.as_deref(), Some("UNSUBSCRIBE OK TALLY Unsubscribed"));
     bench.tally("001");
     assert_eq!(light.ask("QUIT").await.as_deref(), Some("QUIT OK Bye"), "who has unsubscribed is told nothing");
@@ -196,8 +205,29 @@ async fn a_light_that_does_not_read_is_dropped_and_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn one_address_has_no_more_lights_than_it_may() {
+    let mut bench = Bench::for_lights(10, 2).await;
+    bench.tally("1");
+    let (first, _second) = (bench.subscribed().await, bench.subscribed().await);
+    assert_eq!(bench.light().await.read().await, None);
+    // Another address of this machine.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let other = socket.connect(bench.address).await.unwrap();
+    let mut other = TestLight { lines: BufReader::new(other).lines() };
+    assert_eq!(other.read().await.as_deref(), Some("VERSION OK 0.0.0.0"));
+    drop(first);
+    let room = async {
+        while bench.light().await.read().await.is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, room).await.expect("there is room again");
+}
+
+#[tokio::test]
 async fn one_light_more_than_there_may_be_is_sent_away() {
-    let mut bench = Bench::for_lights(2).await;
+    let mut bench = Bench::for_lights(2, 2).await;
     bench.tally("1");
     let (first, mut second) = (bench.subscribed().await, bench.subscribed().await);
     assert_eq!(bench.light().await.read().await, None);
