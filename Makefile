@@ -2,6 +2,7 @@
 #   make run     build what is missing and start a demo
 #   make test    everything that must pass
 #   make bench   speed, as one table (PARTS="glass join" for some of it)
+#   make deny    licences and origins of dependencies
 #   make fuzz    hostile input, 60 s a parser
 #   make image   the SD-card image of the box, and the update to it (root; UPDATE_KEY=FILE signs it)
 #   make bundle  the update alone, from the image that is there (root; OPTIONS="--note …", see image/bundle)
@@ -11,7 +12,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run test bench fuzz build page lint unit page-test browser image bundle hw-test power-test setup-%
+.PHONY: run test bench fuzz build page lint deny unit page-test browser image bundle hw-test power-test setup-%
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools/node_modules/.bin:$(PATH)
 SAY = @printf '\033[1m==> %s\033[0m\n'
@@ -31,7 +32,7 @@ build: setup-run page
 	$(SAY) "Building returnfeed (a few minutes the first time)"
 	cargo build --release
 
-test: setup-test lint unit page-test browser
+test: setup-test lint deny unit page-test browser
 	$(SAY) "Everything passed"
 
 lint: page
@@ -41,6 +42,13 @@ lint: page
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cd web && npm run --silent lint
+
+# Known weaknesses are looked up where their list can be had; without it, that part is skipped with a word.
+deny:
+	$(SAY) "Licences, duplicates and origins of dependencies"
+	cargo deny --log-level error --locked check licenses bans sources
+	@if timeout 60 cargo deny --log-level off fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
+	  else printf 'SKIPPED: known weaknesses of dependencies, because the list at github.com/RustSec cannot be reached\n'; fi
 
 unit: page
 	$(SAY) "Rust tests"
