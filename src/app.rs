@@ -251,7 +251,9 @@ impl App {
             portal,
             ice,
         };
-        parts.start("the web server", http::serve(pages, handles, stopping.cancelled_owned()));
+        let doors = vec![http::Door { listener: pages, tls: None }];
+        let proxies = settings.http.trusted_proxies.clone();
+        parts.start("the web server", http::serve(doors, proxies, handles, stopping.cancelled_owned()));
 
         let mut app = Self {
             started_with: settings,

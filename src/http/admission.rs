@@ -3,14 +3,14 @@
 //! Owns: the secret in a request, whether somebody else stands behind it, and how slowly a wrong secret is answered.
 //! Does not own: the answer ([`crate::access`]).
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::caller::Caller;
 use super::captive::names_the_box;
 use super::language::Language;
 use super::refusal::Refused;
@@ -19,27 +19,22 @@ use crate::access::{self, Access, Action, Refusal, Role, WRONG_ANSWERED_AFTER};
 /// In front of every route.
 pub(super) async fn admit(
     State((access, role)): State<(Access, Role)>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     request: Request,
     next: Next,
 ) -> Response {
-    match admit_as(role, &access, peer, request.headers()).await {
+    match admit_as(role, &access, caller, request.headers()).await {
         Ok(()) => next.run(request).await,
         Err(refused) => refused.into_response(),
     }
 }
 
 /// Lets a request go on, or says why not; a wrong secret after a while, and only this request waits for it.
-pub(super) async fn admit_as(
-    role: Role,
-    access: &Access,
-    peer: SocketAddr,
-    headers: &HeaderMap,
-) -> Result<(), Refused> {
+pub(super) async fn admit_as(role: Role, access: &Access, caller: Caller, headers: &HeaderMap) -> Result<(), Refused> {
     let secret = bearer(headers);
     let passed_on = may_be_passed_on(headers);
     let asked =
-        access::Request { action: Action::Act(role), from: Some(peer.ip()), passed_on, secret: secret.as_deref() };
+        access::Request { action: Action::Act(role), from: Some(caller.address), passed_on, secret: secret.as_deref() };
     let Err(refusal) = access.admit(&asked) else { return Ok(()) };
     if refusal == Refusal::SecretWrong {
         tokio::time::sleep(WRONG_ANSWERED_AFTER).await;
@@ -140,7 +135,7 @@ mod tests {
                 request = request.header(*name, *value);
             }
             let mut request = request.body(Body::empty()).unwrap();
-            request.extensions_mut().insert(ConnectInfo(SocketAddr::new(from.parse().unwrap(), 4000)));
+            request.extensions_mut().insert(Caller { address: from.parse().unwrap(), secure: false });
             let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
             let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
             Answer { status: parts.status.as_u16(), headers: parts.headers, body }

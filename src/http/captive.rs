@@ -8,11 +8,11 @@
 //! (`overlay/usr/share/returnfeed/dnsmasq.conf`). Requests from other networks pass through untouched, and
 //! so do those that name the box itself: no stream's name is taken from anybody.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::Handles;
 use super::admission::admit_as;
+use super::caller::Caller;
 use super::language::Language;
 use super::refusal::Refused;
 use crate::access::Role;
@@ -95,13 +96,8 @@ impl Guest<'_> {
 }
 
 /// Answers for the rest of the world. What is asked of the box itself goes on to its routes.
-pub(super) async fn stand_in(
-    State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Some(guest) = handles.portal.as_ref().and_then(|portal| portal.guest(peer.ip())) else {
+pub(super) async fn stand_in(State(handles): State<Handles>, caller: Caller, request: Request, next: Next) -> Response {
+    let Some(guest) = handles.portal.as_ref().and_then(|portal| portal.guest(caller.address)) else {
         return next.run(request).await;
     };
     // Whatever it asks, the phone is there.
@@ -112,7 +108,7 @@ pub(super) async fn stand_in(
         }
         return next.run(request).await;
     }
-    if let Err(refused) = admit_as(Role::Viewer, &handles.access, peer, request.headers()).await {
+    if let Err(refused) = admit_as(Role::Viewer, &handles.access, caller, request.headers()).await {
         return refused.into_response();
     }
     answer_for_the_world(&guest, led, &request)
@@ -133,20 +129,20 @@ fn answer_for_the_world(guest: &Guest<'_>, led: bool, request: &Request) -> Resp
 /// The portal itself.
 pub(super) async fn portal(
     State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let guest = guest(&handles, peer)?;
+    let guest = guest(&handles, caller)?;
     Ok(page(pages::portal(Language::of(&headers), guest.portal.address)))
 }
 
 /// What follows when its button was pressed: the phone is told from now on that all is well.
 pub(super) async fn joined(
     State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let guest = guest(&handles, peer)?;
+    let guest = guest(&handles, caller)?;
     guest.is_led();
     Ok(page(pages::joined(Language::of(&headers), guest.portal.address)))
 }
@@ -159,11 +155,8 @@ struct ApiState {
 }
 
 /// RFC 8908 §5. Over plain HTTP for now, which clients of that RFC do not ask (§4).
-pub(super) async fn api(
-    State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-) -> Result<Response, Refused> {
-    let guest = guest(&handles, peer)?;
+pub(super) async fn api(State(handles): State<Handles>, caller: Caller) -> Result<Response, Refused> {
+    let guest = guest(&handles, caller)?;
     let state = ApiState { captive: !guest.has_been_led(), user_portal_url: guest.portal.url(PORTAL) };
     let json = serde_json::to_string(&state).expect("strings and booleans always serialise");
     let headers = [(header::CONTENT_TYPE, "application/captive+json"), (header::CACHE_CONTROL, "private, no-store")];
@@ -171,8 +164,8 @@ pub(super) async fn api(
 }
 
 /// On every other network there is no portal.
-fn guest(handles: &Handles, peer: SocketAddr) -> Result<Guest<'_>, Refused> {
-    let guest = handles.portal.as_ref().and_then(|portal| portal.guest(peer.ip()));
+fn guest(handles: &Handles, caller: Caller) -> Result<Guest<'_>, Refused> {
+    let guest = handles.portal.as_ref().and_then(|portal| portal.guest(caller.address));
     guest.ok_or_else(Refused::unknown_address)
 }
 

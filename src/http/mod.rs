@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -15,9 +15,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
-use axum::serve::ListenerExt;
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 use crate::access::{Access, Role};
@@ -29,6 +27,7 @@ use crate::{sheet, tally, turn, webrtc};
 
 mod address;
 mod admission;
+mod caller;
 mod captive;
 mod health;
 mod ice;
@@ -36,6 +35,7 @@ mod lamps;
 mod language;
 mod page;
 mod refusal;
+mod serve;
 mod setup_sheet;
 mod status;
 mod updates;
@@ -53,15 +53,10 @@ use address::Named;
 pub use captive::Portal;
 pub use ice::Ice;
 use refusal::Refused;
+pub use serve::Door;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.
 const MOST_BODY_BYTES: usize = 64 << 10;
-
-/// What may wait unsent for one connection: a message or two, so that the next one is the newest.
-const MOST_UNSENT_BYTES: u32 = 4 << 10;
-
-/// A peer that acknowledges nothing for this long is gone (RFC 5482).
-const PEER_GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// What the routes read and command.
 #[derive(Clone)]
@@ -122,30 +117,21 @@ impl Handles {
     }
 }
 
-/// Serves until `shutdown` resolves, then lets open requests finish.
+/// Serves until `shutdown` resolves, then lets open requests finish. What `trusted_proxies` say of whoever asks them
+/// is believed.
 ///
 /// # Errors
-/// When the listener fails for good.
+/// None for now: what fails, fails for one connection.
 pub async fn serve(
-    listener: TcpListener,
+    doors: Vec<Door>,
+    trusted_proxies: Vec<IpNet>,
     handles: Handles,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let service = router(handles).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener.tap_io(|stream| freshen(stream)), service).with_graceful_shutdown(shutdown).await
-}
-
-/// Keeps a connection from holding back the newest state or playing old ones: nothing waits for an
-/// acknowledgement (RFC 896), little waits unsent in the kernel, and a peer that is gone is given up.
-fn freshen(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    let set = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_notsent_lowat(MOST_UNSENT_BYTES))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(PEER_GONE_AFTER)));
-    if let Err(err) = set {
-        tracing::debug!(%err, "a connection keeps its defaults");
-    }
+    let proxies = Arc::new(caller::Proxies::new(trusted_proxies));
+    let server = serve::Server { clock: handles.clock.clone(), router: router(handles), proxies };
+    server.run(doors, shutdown).await;
+    Ok(())
 }
 
 /// Every route of the box.

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::http::{Method, Request as HttpRequest};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -106,7 +105,7 @@ impl Bench {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body.into()).unwrap();
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 9], 4000))));
+        request.extensions_mut().insert(caller::Caller { address: [10, 0, 0, 9].into(), secure: false });
         let response = router(self.handles.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();

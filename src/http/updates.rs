@@ -4,12 +4,11 @@
 //! certain, while the rest of the body still comes.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, BodyDataStream, Bytes};
-use axum::extract::{ConnectInfo, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -20,6 +19,7 @@ use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::Handles;
+use super::caller::Caller;
 use super::refusal::Refused;
 use crate::update::{self, NotTaken, Outcome, Report, State as Stage, Step, Upload, Uploading, Wishes};
 
@@ -121,7 +121,7 @@ async fn report(handles: &Handles) -> Update {
 
 pub(super) async fn upload(
     State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -130,15 +130,15 @@ pub(super) async fn upload(
     let spool = handles.updates.spool.clone().ok_or_else(takes_none)?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let upload = in_the_background(move || spool.take(wishes, announced)).await?;
-    tracing::info!(%peer, "an update is being uploaded");
+    tracing::info!(peer = %caller.address, "an update is being uploaded");
     let mut body = body.into_data_stream();
     match take(upload, &mut body).await {
         Ok(manifest) => {
-            tracing::info!(%peer, "update {} is uploaded", manifest.version);
+            tracing::info!(peer = %caller.address, "update {} is uploaded", manifest.version);
             Ok((StatusCode::ACCEPTED, Json(report(&handles).await)).into_response())
         }
         Err(refused) => {
-            tracing::warn!(%peer, err = refused.detail(), "an upload was not taken");
+            tracing::warn!(peer = %caller.address, err = refused.detail(), "an upload was not taken");
             tokio::spawn(timeout(HEARD_OUT_FOR, hear_out(body)));
             Err(refused)
         }
@@ -217,10 +217,7 @@ async fn in_the_background<T: Send + 'static>(
     }
 }
 
-pub(super) async fn restart(
-    State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-) -> Result<Response, Refused> {
+pub(super) async fn restart(State(handles): State<Handles>, caller: Caller) -> Result<Response, Refused> {
     let updates = handles.updates.clone();
     let spool = updates.spool.clone().ok_or_else(takes_none)?;
     let waits = in_the_background(move || {
@@ -234,7 +231,7 @@ pub(super) async fn restart(
         let words = "no update is written and waits for a start";
         return Err(Refused::new(StatusCode::CONFLICT, "nothing_waits", words));
     }
-    tracing::info!(%peer, "the box is asked to start with the update");
+    tracing::info!(peer = %caller.address, "the box is asked to start with the update");
     Ok((StatusCode::ACCEPTED, Json(report(&handles).await)).into_response())
 }
 

@@ -1,13 +1,12 @@
 //! WHEP (draft-ietf-wish-whep) over HTTP: offers in, answers out, sessions patched and ended.
 
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 
 use super::address::SessionId;
 use super::admission::bearer;
+use super::caller::Caller;
 use super::{Handles, Named, Refused, ice};
 use crate::hub::JoinRequest;
 
@@ -17,7 +16,7 @@ const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// POST on a stream's endpoint: a viewer offers, the box answers.
 pub(super) async fn create(
     State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     uri: Uri,
     Named(stream): Named,
     headers: HeaderMap,
@@ -33,7 +32,7 @@ pub(super) async fn create(
         return Err(Refused::not_playable(problem));
     }
     let session = new_session_id()?;
-    let (from, secret) = (Some(peer.ip()), bearer(&headers));
+    let (from, secret) = (Some(caller.address), bearer(&headers));
     let links = ice::links(&handles, &uri, &headers)?;
     let viewer = handles.hub.join(JoinRequest { stream, session, from, secret })?;
     let created = handles.sessions.create(&offer, viewer, lip_sync).await?;

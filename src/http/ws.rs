@@ -4,17 +4,17 @@
 //! Nothing queues here: while a socket is slow its next message is not made yet, so that what it
 //! gets next is the newest state.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Handles;
+use super::caller::Caller;
 use super::wire::{FromPage, Listen, Stream, Tally, ToPage};
 use crate::hub::Event;
 use crate::media::StreamName;
@@ -38,17 +38,13 @@ enum End {
     Violation(u16, &'static str),
 }
 
-pub(super) async fn upgrade(
-    State(handles): State<Handles>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+pub(super) async fn upgrade(State(handles): State<Handles>, caller: Caller, upgrade: WebSocketUpgrade) -> Response {
     let limited = upgrade.max_message_size(MOST_MESSAGE_BYTES).max_frame_size(MOST_MESSAGE_BYTES);
     limited.on_upgrade(move |socket| async move {
-        tracing::debug!(%peer, "page connected");
+        tracing::debug!(peer = %caller.address, "page connected");
         let edges = Edges::new(handles.sessions.edges());
         Page { handles, socket, watching: None, session: None, edges }.run().await;
-        tracing::debug!(%peer, "page gone");
+        tracing::debug!(peer = %caller.address, "page gone");
     })
 }
 

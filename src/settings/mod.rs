@@ -29,6 +29,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use bind::describe_bind_error;
 pub use environment::Environment;
 pub use identity::{Identity, IdentityError};
@@ -96,6 +98,8 @@ pub struct Settings {
 pub struct Http {
     /// TCP address of the page. An unspecified IPv6 address (`[::]`) means every IPv6 and every IPv4 address.
     pub listen: SocketAddr,
+    /// Networks of the reverse proxies whose word is taken on who asks them.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[srt]`.
@@ -216,7 +220,7 @@ const fn everywhere(port: u16) -> SocketAddr {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: everywhere(8889) }
+        Self { listen: everywhere(8889), trusted_proxies: Vec::new() }
     }
 }
 
@@ -311,6 +315,7 @@ impl Settings {
     /// what is fixed with them. Everything else takes effect when the settings are read again.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let fixed = [
+            ("http.trusted_proxies", self.http.trusted_proxies != new.http.trusted_proxies),
             ("srt.latency_ms", self.srt.latency != new.srt.latency),
             ("webrtc.public_addresses", self.webrtc.public_addresses != new.webrtc.public_addresses),
             ("webrtc.max_viewers", self.webrtc.max_viewers != new.webrtc.max_viewers),

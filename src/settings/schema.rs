@@ -27,7 +27,7 @@ impl Section {
     }
 }
 
-pub(super) const HTTP: Section = Section { name: "http", repeats: false, keys: &["listen"] };
+pub(super) const HTTP: Section = Section { name: "http", repeats: false, keys: &["listen", "trusted_proxies"] };
 pub(super) const SRT: Section = Section { name: "srt", repeats: false, keys: &["listen", "latency_ms", "passphrase"] };
 pub(super) const WEBRTC: Section = Section {
     name: "webrtc",

@@ -45,6 +45,18 @@ fn an_empty_file_and_the_example_mean_the_defaults() {
 }
 
 #[test]
+fn proxies_that_are_believed_are_addresses_and_networks_and_never_everybody() {
+    let settings = parse("http.trusted_proxies = ['127.0.0.1', '::1', '10.1.2.3/8', '::ffff:192.168.1.5']");
+    let networks: Vec<_> = settings.http.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["127.0.0.1/32", "::1/128", "10.0.0.0/8", "192.168.1.5/32"]);
+    for wrong in ["proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0", "10.0.0.1:80"] {
+        let error = Settings::parse("f", &format!("http.trusted_proxies = ['{wrong}']")).unwrap_err();
+        assert!(error.to_string().contains("trusted_proxies = [\"192.168.1.5\", \"10.0.0.0/8\"]"), "{wrong}: {error}");
+    }
+    assert_eq!(Settings::default().needs_restart(&settings), ["http.trusted_proxies"]);
+}
+
+#[test]
 fn the_example_shows_every_key_with_its_default() {
     let text = uncommented_example();
     let mut settings = parse(&text);

@@ -217,7 +217,8 @@ async fn who_sends_all_before_he_reads_still_gets_to_know_why_it_was_refused() {
     let the_box = Box::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let serving = tokio::spawn(serve(listener, the_box.bench.handles.clone(), std::future::pending()));
+    let doors = vec![crate::http::Door { listener, tls: None }];
+    let serving = tokio::spawn(serve(doors, Vec::new(), the_box.bench.handles.clone(), std::future::pending()));
     let len = 60 << 20;
     let mut connection = TcpStream::connect(at).await.unwrap();
     let head =

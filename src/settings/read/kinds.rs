@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::super::values::{is_host_name, shown};
@@ -109,6 +110,19 @@ pub(super) fn public_address(value: &DeValue<'_>) -> Result<IpAddr, Fault> {
         Ok(address) if !address.is_unspecified() && !address.is_multicast() && !is_broadcast(address) => Ok(address),
         _ => Err(Fault::new(format!("`{}` is no IP address that a browser could reach", shown(text)), REMEDY)),
     }
+}
+
+/// An address, or a network as `10.0.0.0/8`.
+pub(super) fn network(key: &str, value: &DeValue<'_>) -> Result<IpNet, Fault> {
+    let remedy = format!("write addresses or networks, as in `{key} = [\"192.168.1.5\", \"10.0.0.0/8\"]`");
+    let Some(text) = value.as_str() else { return Err(Fault::new(format!("`{key}` holds texts in quotes"), remedy)) };
+    let parsed = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())).or_else(|_| text.parse());
+    let network: IpNet =
+        parsed.map_err(|_| Fault::new(format!("`{}` is no address and no network", shown(text)), remedy.clone()))?;
+    if network.prefix_len() == 0 {
+        return Err(Fault::new(format!("`{}` is everybody", shown(text)), remedy));
+    }
+    Ok(network.trunc())
 }
 
 pub(super) fn own_address(value: &DeValue<'_>) -> Result<Ipv4Network, Fault> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::kinds::{
-    boolean, camera_name, gateway, input, integer, name_server, one_of, own_address, passphrase, port, public_address,
-    small, text, vmix_host,
+    boolean, camera_name, gateway, input, integer, name_server, network, one_of, own_address, passphrase, port,
+    public_address, small, text, vmix_host,
 };
 use super::{Fault, Found, Reader, Span, Table, schema};
 use crate::media::StreamName;
@@ -17,6 +17,10 @@ use crate::settings::{Camera, Ipv4Network, LogLevel, Overlays, Source, Stream};
 impl Reader<'_> {
     pub(super) fn http(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
         self.settings.http.listen = self.listen(table, schema::HTTP_LISTEN, self.settings.http.listen, listens);
+        if let Some(proxies) = self.list(table, "trusted_proxies", "[\"10.0.0.5\"]", |v| network("trusted_proxies", v))
+        {
+            self.settings.http.trusted_proxies = proxies.value;
+        }
     }
 
     pub(super) fn srt(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {

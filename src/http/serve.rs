@@ -1,0 +1,269 @@
+//! Connections of browsers and programs, plain or over TLS, HTTP/1.1 or HTTP/2: accepted, bounded, served, ended.
+//!
+//! Owns: how many there may be and how slow they may be (RFC 9110 leaves both to the server), and what every request
+//! is told of its connection ([`Caller`]). Does not own: what is answered (the router), nor certificates.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::caller::{Caller, Proxies};
+use crate::clock::Clock;
+use body::{Answering, Punctual};
+use connections::{Connections, FIRST_REQUEST_WITHIN, Place};
+
+mod body;
+mod connections;
+#[cfg(test)]
+mod tests;
+
+/// What may wait unsent for one connection: a message or two, so that the next one is the newest.
+const MOST_UNSENT_BYTES: u32 = 4 << 10;
+
+/// A peer that acknowledges nothing for this long is gone (RFC 5482).
+const PEER_GONE_AFTER: Duration = Duration::from_secs(5);
+
+/// The head of a request, and what is read of a body at once.
+const MOST_BUFFERED: usize = 64 << 10;
+
+/// Requests at once over one connection of HTTP/2, and what may come in of all their bodies before it is looked at.
+const MOST_STREAMS: u32 = 64;
+const MOST_STREAM_BYTES: u32 = 64 << 10;
+const MOST_CONNECTION_BYTES: u32 = 256 << 10;
+const MOST_HEADER_BYTES: u32 = 16 << 10;
+
+/// How often connections are looked at that have nothing to do.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Where connections come in.
+pub struct Door {
+    /// Where they are accepted.
+    pub listener: TcpListener,
+    /// With what they are encrypted; `None`: they are not.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// What every connection is served with.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) router: Router,
+    pub(super) clock: Clock,
+    pub(super) proxies: Arc<Proxies>,
+}
+
+impl Server {
+    /// Serves until `shutdown` resolves, then lets open requests finish.
+    pub(super) async fn run(self, doors: Vec<Door>, shutdown: impl Future<Output = ()>) {
+        let (connections, stopping, open) =
+            (Connections::new(self.clock.clone()), CancellationToken::new(), TaskTracker::new());
+        for door in doors {
+            let (server, connections, stopping) = (self.clone(), connections.clone(), stopping.clone());
+            let tasks = open.clone();
+            open.spawn(async move {
+                let accepting = server.accept(door, connections, &stopping, &tasks);
+                stopping.run_until_cancelled(accepting).await;
+            });
+        }
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut shutdown = pin!(shutdown.fuse());
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                _ = look.tick() => connections.close_overdue(),
+            }
+        }
+        stopping.cancel();
+        open.close();
+        open.wait().await;
+    }
+
+    async fn accept(&self, door: Door, connections: Connections, stopping: &CancellationToken, open: &TaskTracker) {
+        loop {
+            let (stream, peer) = match door.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(err) if of_one_connection(&err) => continue,
+                Err(err) => {
+                    // Out of descriptors, most likely: some will be given back.
+                    tracing::warn!(%err, "no connection can be accepted now");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            // Dropped at once, this costs no more than its packets.
+            let Some(place) = connections.admit(peer.ip(), !self.proxies.trusts(peer.ip())) else {
+                tracing::debug!(%peer, "too many connections");
+                continue;
+            };
+            freshen(&stream);
+            let (server, tls, stopping) = (self.clone(), door.tls.clone(), stopping.clone());
+            open.spawn(async move {
+                let closed = place.clone();
+                tokio::select! {
+                    () = server.connection(stream, peer, tls, place, stopping) => {}
+                    () = closed.closed() => tracing::trace!(%peer, "closed: it had nothing to do"),
+                }
+            });
+        }
+    }
+
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        place: Arc<Place>,
+        stopping: CancellationToken,
+    ) {
+        let Some(tls) = tls else { return self.http(stream, peer, false, place, stopping).await };
+        let handshake = stopping.run_until_cancelled(TlsAcceptor::from(tls).accept(stream));
+        match tokio::time::timeout(FIRST_REQUEST_WITHIN, handshake).await {
+            Ok(Some(Ok(stream))) => self.http(stream, peer, true, place, stopping).await,
+            Ok(Some(Err(err))) => tracing::debug!(%peer, %err, "no TLS connection"),
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    async fn http(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: SocketAddr,
+        encrypted: bool,
+        place: Arc<Place>,
+        stopping: CancellationToken,
+    ) {
+        let stream = TokioIo::new(Placed { stream, _place: place.clone() });
+        let service = hyper::service::service_fn(move |request| {
+            let caller = Caller::new(peer.ip(), encrypted, request.headers(), &self.proxies);
+            answer(self.router.clone(), request, caller, place.clone())
+        });
+        let builder = builder();
+        let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
+        let mut stopping = pin!(stopping.cancelled().fuse());
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(err) = ended {
+                        tracing::trace!(%peer, err, "a connection broke");
+                    }
+                    return;
+                }
+                () = &mut stopping => connection.as_mut().graceful_shutdown(),
+            }
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(connections::IDLE_FOR).max_buf_size(MOST_BUFFERED);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .initial_stream_window_size(MOST_STREAM_BYTES)
+        .initial_connection_window_size(MOST_CONNECTION_BYTES)
+        .max_send_buf_size(MOST_BUFFERED)
+        .max_header_list_size(MOST_HEADER_BYTES)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+async fn answer(
+    router: Router,
+    mut request: Request<Incoming>,
+    caller: Caller,
+    place: Arc<Place>,
+) -> hyper::Result<Response<Answering>> {
+    let busy = place.asked();
+    // Who is asked stands in one place: HTTP/2 has it in `:authority`, which is the stronger (RFC 9113 §8.3.1, and for
+    // HTTP/1.1 RFC 9112 §3.2.2).
+    if let Some(host) = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request.extensions_mut().insert(caller);
+    let response = router.oneshot(request.map(|body| Body::new(Punctual::new(body)))).await;
+    let response = response.unwrap_or_else(|never| match never {});
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        place.taken_over();
+    }
+    Ok(response.map(|body| Answering { body, _busy: busy }))
+}
+
+/// Keeps a connection from holding back the newest state or playing old ones: nothing waits for an
+/// acknowledgement (RFC 896), little waits unsent in the kernel, and a peer that is gone is given up.
+fn freshen(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_notsent_lowat(MOST_UNSENT_BYTES))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(PEER_GONE_AFTER)));
+    if let Err(err) = set {
+        tracing::debug!(%err, "a connection keeps its defaults");
+    }
+}
+
+/// Whether accepting failed for the sake of the one connection that was to be accepted.
+fn of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// A stream with its place, which is so kept after an upgrade too.
+struct Placed<S> {
+    stream: S,
+    _place: Arc<Place>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Placed<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Placed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
