@@ -4,13 +4,13 @@ The updates are those of hw-tests/bundles. The emulated box starts the slot that
 """
 
 import json
-import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+import stick
 from box import Starts
 from show import SETTINGS, Show, percentiles
 
@@ -90,10 +90,15 @@ class Evening(Starts):
         self.wait()
 
     def plug_in(self, stick: Path) -> None:
+        """At most one at a time, and each file once between two starts."""
         ask = self.box.monitor.ask
         file = {"driver": "file", "filename": str(stick), "read-only": True}
-        ask("blockdev-add", **{"driver": "raw", "node-name": "stick", "read-only": True, "file": file})
-        ask("device_add", driver="usb-storage", drive="stick", id="stick", bus="usb.0")
+        ask("blockdev-add", **{"driver": "raw", "node-name": stick.stem, "read-only": True, "file": file})
+        ask("device_add", driver="usb-storage", drive=stick.stem, id="stick", bus="usb.0")
+
+    def pull_out(self) -> None:
+        self.box.monitor.ask("device_del", id="stick")
+        self.until(lambda: self.box.shell("! ls /sys/class/block | grep -qx 'sd.'")[0] == 0, 30)
 
 
 @pytest.fixture(scope="module")
@@ -207,9 +212,27 @@ def test_a_write_whose_power_is_cut_is_done_again_from_a_file_on_the_card(evenin
     evening.begin()
 
 
+@pytest.mark.parametrize("system", ["fat", "exfat", "ext4"])
+def test_a_stick_is_read_with_every_file_system_that_is_promised(evening, folder, system):
+    """The file is no update, so that the box need not go on; that it says so by name shows that it was read."""
+    words = folder / f"returnfeed-1.0.0-{system}.update"
+    words.write_text("words\n" * 50)
+    evening.plug_in(getattr(stick, system)(folder / f"{system}.img", words))
+    evening.until(lambda: f"{words.name} on the stick is no update" in evening.journal("returnfeed-update-stick@*"), 60)
+    evening.pull_out()
+
+
+def test_a_stick_that_cannot_be_read_is_told_in_words(evening, folder):
+    unknown = folder / "unknown.img"
+    unknown.write_bytes(bytes(16 * MEGABYTE))
+    evening.plug_in(unknown)
+    evening.until(lambda: "no file system that the box can read" in evening.journal("returnfeed-update-stick@*"), 60)
+    evening.pull_out()
+
+
 def test_an_update_from_a_stick_that_does_not_serve_goes_back_by_itself(evening, card, folder):
     was = evening.kept()
-    evening.plug_in(stick_with(bundle("92.0.0"), folder))
+    evening.plug_in(stick.fat(folder / "stick.img", bundle("92.0.0")))
     evening.wait_until_written()
     # With the update, three times, and back.
     evening.start_with_update(restarts=5)
@@ -228,19 +251,6 @@ def card_says(card) -> str:
         return card.read("returnfeed-update.txt").decode()
     except FileNotFoundError:
         return ""
-
-
-def stick_with(update: Path, folder: Path) -> Path:
-    """A stick as it is sold: one partition, FAT."""
-    stick = folder / "stick.img"
-    size, start = update.stat().st_size + 16 * MEGABYTE, MEGABYTE
-    with stick.open("wb") as file:
-        file.truncate(start + size // MEGABYTE * MEGABYTE)
-    table = "label: dos\nstart=1MiB, type=c\n"
-    subprocess.run(["sfdisk", "--quiet", stick], input=table, text=True, check=True)
-    subprocess.run(["mkfs.vfat", "--offset", str(start // 512), "-F", "32", stick], check=True, capture_output=True)
-    subprocess.run(["mcopy", "-i", f"{stick}@@{start}", update, f"::{update.name}"], check=True)
-    return stick
 
 
 @pytest.mark.parametrize("version", ["93.0.0", "94.0.0"], ids=["systemd has crashed", "nothing looks after the update"])
