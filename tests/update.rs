@@ -80,6 +80,28 @@ fn where_others_may_write_nothing_is_taken_for_an_update_that_is_no_plain_file()
 }
 
 #[test]
+fn no_update_is_signed_with_a_key_that_lies_in_the_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = env!("CARGO_MANIFEST_DIR");
+    // Both the tree and the key by another name.
+    std::os::unix::fs::symlink(tree, dir.path().join("tree")).unwrap();
+    std::os::unix::fs::symlink(format!("{tree}/target/key.pem"), dir.path().join("key.pem")).unwrap();
+    let by_link = |name: &str| dir.path().join(name).into_os_string().into_string().unwrap();
+    for key in [
+        format!("{tree}/key.pem"),
+        format!("{tree}/image/../target/key.pem"),
+        by_link("key.pem"),
+        by_link("tree/key.pem"),
+    ] {
+        for program in [format!("{tree}/image/bundle"), by_link("tree/image/bundle")] {
+            let Output { status, stderr, .. } = Command::new(program).args(["--key", &key]).output().unwrap();
+            let said = String::from_utf8_lossy(&stderr).into_owned();
+            assert!(!status.success() && said.contains("must not be in the tree"), "{key}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_box_that_is_not_there_is_not_well() {
     let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
