@@ -175,6 +175,10 @@ class Emulated(box.Box):
             if self._failure:
                 raise self._failure
 
+    def _register(self, address: int) -> int:
+        said = self.monitor.ask("human-monitor-command", **{"command-line": f"xp /1xw {address:#x}"})
+        return int(re.search(r": (0x[0-9a-f]+)", str(said)).group(1), 16)
+
     def cut_power(self) -> None:
         with self._changes:
             qemu, self._qemu = self._qemu, None
@@ -204,6 +208,8 @@ class Box(Emulated):
     """QEMU's `virt` machine: fast, with a watchdog of a usual make, and a line for the shell beside the console."""
 
     name = "virt"
+    # All lines of its GPIO (PrimeCell PL061 Technical Reference Manual, §3.3.1).
+    DATA = 0x090303FC
 
     def _machine(self, command_line: str) -> list[object]:
         extra = "console=ttyAMA0 systemd.debug_shell=hvc0 systemd.journald.forward_to_console=1"
@@ -214,6 +220,10 @@ class Box(Emulated):
             "-device", "virtio-rng-pci", "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=shell",
             "-device", "i6300esb", "-action", "watchdog=reset", "-serial", f"file:{self.serial}",
         ]  # fmt: skip
+
+    def pins(self) -> int:
+        """Of its eight; 3 is its power button."""
+        return self._register(self.DATA)
 
 
 class Raspi3b(Emulated):
@@ -279,5 +289,4 @@ class Raspi3b(Emulated):
         self._drive_all()
 
     def pins(self) -> int:
-        said = self.monitor.ask("human-monitor-command", **{"command-line": f"xp /1xw {self.LEVEL:#x}"})
-        return int(re.search(r": (0x[0-9a-f]+)", str(said)).group(1), 16)
+        return self._register(self.LEVEL)

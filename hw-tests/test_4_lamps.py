@@ -2,13 +2,12 @@
 
 import json
 import re
-import socket
-import threading
 import time
 import urllib.request
 
 import pytest
 from box import running
+from vmix import Vmix
 
 pytestmark = pytest.mark.needs("shell", "card", "pins", "a cable of its own")
 PROGRAM, PREVIEW, LOW = 17, 27, 22
@@ -36,52 +35,11 @@ UNIT = "returnfeed-lamps"
 PROMISE, STALL = 2, 0.4
 
 
-class Vmix:
-    """Answers as vMix does, with a tally that a test sets."""
-
-    def __init__(self) -> None:
-        self.digits, self.silent = "00", False
-        self._lines: set[socket.socket] = set()
-        self._listener = socket.create_server(("", 8099))
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                line, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(line,), daemon=True).start()
-
-    def cut(self, digits: str) -> None:
-        """Says at once what is new, as vMix does to whoever has subscribed."""
-        self.digits = digits
-        for line in tuple(self._lines):
-            line.sendall(f"TALLY OK {digits}\r\n".encode())
-
-    def _serve(self, line: socket.socket) -> None:
-        line.sendall(b"VERSION OK 29.0.0.49\r\n")
-        with line, line.makefile() as asked:
-            for question in asked:
-                if self.silent:
-                    continue
-                if question.startswith("TALLY"):
-                    line.sendall(f"TALLY OK {self.digits}\r\n".encode())
-                elif question.startswith("SUBSCRIBE"):
-                    line.sendall(f"SUBSCRIBE OK TALLY\r\nTALLY OK {self.digits}\r\n".encode())
-                    self._lines.add(line)
-                elif question.startswith("XML"):
-                    inputs = "".join(
-                        f'<input key="k{n}" number="{n}" type="Capture" title="CAM {n}">CAM {n}</input>' for n in (1, 2)
-                    )
-                    xml = f"<vmix><version>29.0.0.49</version><inputs>{inputs}</inputs><preview>0</preview><active>0</active></vmix>"
-                    line.sendall(f"XML {len(xml) + 2}\r\n{xml}\r\n".encode())
-            self._lines.discard(line)
-
-
 @pytest.fixture(scope="module")
 def vmix(bench):
-    return Vmix()
+    vmix = Vmix()
+    yield vmix
+    vmix.close()
 
 
 @pytest.fixture(scope="module")

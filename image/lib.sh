@@ -2,7 +2,8 @@
 # What the recipe of the image and the tests on an emulated box share: words on the terminal, and Debian
 # roots that hold the tools, so that the machine itself needs no more than mmdebstrap.
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# By its real name, whatever links lead to it.
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 work=$repository/target/image
 # Other mirrors, or a day of snapshot.debian.org to build an old image again; what is kept is then made anew.
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
@@ -16,15 +17,20 @@ fail() { printf 'image: %s\n' "$*" >&2; exit 1; }
 program_version() { sed -n 's/^version = "\(.*\)"/\1/p' "$repository/Cargo.toml" | head -n 1; }
 made_at() { git -C "$repository" log -1 --format=%ct 2>/dev/null || echo 1767225600; }
 
+# outside_tree KEY: a private key must not get into what is passed on.
+outside_tree() {
+  case $(realpath -m "$1") in
+    "$repository"/*) fail "the private key must not be in the tree: move $1, and say where with UPDATE_KEY=" ;;
+  esac
+}
+
 # update_key: $update_key is the private key that signs updates, and the image trusts. It is whose the image is, so it
 # lives with that person, outside the tree; one is made where there is none.
 update_key() {
   local home=$HOME
   [ -z "${SUDO_USER:-}" ] || home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
   update_key=${UPDATE_KEY:-${XDG_CONFIG_HOME:-$home/.config}/returnfeed/update-key.pem}
-  case $(realpath -m "$update_key") in
-    "$repository"/*) fail "the private key must not be in the tree: move $update_key, and say where with UPDATE_KEY=" ;;
-  esac
+  outside_tree "$update_key"
   [ ! -e "$update_key" ] || return 0
   say "Making a key for updates: $update_key"
   cat >&2 <<WORDS

@@ -48,6 +48,60 @@ fn an_update_is_written_or_refused_or_fails_each_with_its_own_code() {
 }
 
 #[test]
+fn where_others_may_write_nothing_is_taken_for_an_update_that_is_no_plain_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    let good = Bundle::new("9.0.0", 5000).file();
+    file("good", &good);
+    file("key.pem", making::pem().as_bytes());
+    file("slot", &[0xaa; 8192]);
+    nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("good", dir.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("pipe", dir.path().join("link to pipe")).unwrap();
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    let signature = String::from_utf8_lossy(&good).lines().nth(1).unwrap().to_owned();
+    let script = format!("{}/overlay/usr/libexec/returnfeed/updates", env!("CARGO_MANIFEST_DIR"));
+    // As the scripts of the box do, which look at it before the program does.
+    let signature_of = |name: &str| {
+        let asked = [". \"$0\"; signature_of \"$1\"", &script, name];
+        let said = Command::new("bash").arg("-c").args(asked).current_dir(dir.path()).output().unwrap().stdout;
+        String::from_utf8(said).unwrap()
+    };
+    for name in ["pipe", "link", "link to pipe", "folder"] {
+        let asked =
+            ["install-update", name, "--to", "slot", "--slot", "3", "--key", "key.pem", "--status", "status.json"];
+        let (code, said) = returnfeed(&asked, dir.path());
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(said.contains("cannot be read: it is no file"), "{name}: {said}");
+        assert_eq!(signature_of(name), "", "{name}");
+    }
+    assert_eq!(fs::read(dir.path().join("slot")).unwrap(), [0xaa; 8192]);
+    assert_eq!(signature_of("good").trim(), signature);
+}
+
+#[test]
+fn no_update_is_signed_with_a_key_that_lies_in_the_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = env!("CARGO_MANIFEST_DIR");
+    // Both the tree and the key by another name.
+    std::os::unix::fs::symlink(tree, dir.path().join("tree")).unwrap();
+    std::os::unix::fs::symlink(format!("{tree}/target/key.pem"), dir.path().join("key.pem")).unwrap();
+    let by_link = |name: &str| dir.path().join(name).into_os_string().into_string().unwrap();
+    for key in [
+        format!("{tree}/key.pem"),
+        format!("{tree}/image/../target/key.pem"),
+        by_link("key.pem"),
+        by_link("tree/key.pem"),
+    ] {
+        for program in [format!("{tree}/image/bundle"), by_link("tree/image/bundle")] {
+            let Output { status, stderr, .. } = Command::new(program).args(["--key", &key]).output().unwrap();
+            let said = String::from_utf8_lossy(&stderr).into_owned();
+            assert!(!status.success() && said.contains("must not be in the tree"), "{key}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_box_that_is_not_there_is_not_well() {
     let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

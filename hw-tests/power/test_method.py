@@ -5,6 +5,7 @@ import socket
 import struct
 
 import pytest
+import update
 from promises import promised_by
 from recorded import (
     HAS_FLAGS, OPTION_GO, OPTION_MAGIC, REQUEST_MAGIC, SECTOR, SEND_FLUSH, WRITE, FLUSH, Answered, Flushed, RecordedCard,
@@ -53,6 +54,20 @@ def test_promises_are_those_that_were_heard_before_the_cut():
     promised = promised_by(said)
     assert (promised.settings, promised.begun, promised.fact, promised.at_rest) == (1, 2, 7, False)
     assert promised_by(said[:2]).at_rest
+
+
+def test_an_update_is_cut_in_every_phase_and_after_it_was_confirmed():
+    idle, write = (4096, 4096), [Write(4096, NEW), Answered()]
+    phases = [update.BEGINS, update.WRITTEN, update.RESTARTED, update.CONFIRMED, update.AFTERWARDS]
+    # Behind the last write to the slot other things are written.
+    events = [event for phase in phases for event in (Said(phase), *(write if phase == update.BEGINS else []), DATA, Answered())]
+    at = update.places(events, idle)
+    for seed in range(100):
+        moments = update.moments(events, idle, 20, random.Random(seed))
+        for moment, (begin, end) in zip(moments, update.PHASES, strict=True):
+            assert at[begin] < moment <= at[end], (begin, moment)
+        assert sum(moment > at[update.CONFIRMED] for moment in moments) == 2
+        assert sum(moment <= at[update.WRITTEN] for moment in moments) == 14
 
 
 class Box:

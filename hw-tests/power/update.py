@@ -20,12 +20,14 @@ from recorded import Event, Said, Write, left_after_cut
 BUNDLE = Path("target/hw-test/bundles/returnfeed-90.0.0.update").resolve()
 # What a recorded update says, in this order.
 BEGINS, WRITTEN, RESTARTED, CONFIRMED = "update begins", "update written", "restarted with it", "update confirmed"
-# How often a moment is drawn of: the writing of the slot, all that tells which slot starts, the first start with it.
-PHASES = [(BEGINS, WRITTEN)] * 8 + [("slot written", WRITTEN)] * 7 + [(WRITTEN, CONFIRMED)] * 5
+AFTERWARDS = "a while after it"
+# How often a moment is drawn of: the writing of the slot, all that tells which slot starts, the first start with it, and
+# what the box does once it has said that the update stays.
+PHASES = [(BEGINS, WRITTEN)] * 8 + [("slot written", WRITTEN)] * 6 + [(WRITTEN, CONFIRMED)] * 4 + [(CONFIRMED, AFTERWARDS)] * 2
 
 
 def record(bench: Bench, say: Callable[[str], None]) -> list[Event]:
-    """What happened on a card with a bundle on it, from power on to the confirmed update."""
+    """What happened on a card with a bundle on it, from power on until a while after the update was confirmed."""
     box = bench.start("update", [])
 
     def seen(command: str, seconds: float) -> None:
@@ -53,8 +55,13 @@ def record(bench: Bench, say: Callable[[str], None]) -> list[Event]:
         note(RESTARTED)
         box.wait_for_page(600)
         box.shell.wait(120)
-        seen("! test -e /data/update/trial && grep -q confirmed /data/update/result", 300)
+        # It says so once that would survive a cut of power.
+        seen("journalctl -b -q --no-pager -u returnfeed-confirm | grep -q 'it stays'", 300)
+        seen("! test -e /data/update/trial && grep -q confirmed /data/update/result", 10)
         note(CONFIRMED)
+        # The card has other things to do afterwards.
+        box.shell("for n in 1 2 3 4 5; do logger -t power afterwards $n; journalctl --sync; sleep 1; done", 120)
+        note(AFTERWARDS)
         box.keep_journal()
     finally:
         events = box.card.cut()
@@ -71,13 +78,14 @@ def places(events: list[Event], idle: tuple[int, int]) -> dict[str, int]:
 
 
 def moments(events: list[Event], idle: tuple[int, int], cuts: int, chance: random.Random) -> list[int]:
-    """Where power goes: after a write or anywhere, in each phase as often as `PHASES` says."""
+    """Where power goes: after a write or anywhere, in each phase as often as `PHASES` says. A moment is how many events
+    were before it; what begins a phase was."""
     at = places(events, idle)
     drawn = []
     for cut in range(cuts):
         begin, end = (at[name] for name in PHASES[cut % len(PHASES)])
         writes = [place + 1 for place in range(begin, end) if isinstance(events[place], Write)]
-        drawn.append(chance.choice(writes) if cut % 2 else chance.randrange(begin, end + 1))
+        drawn.append(chance.choice(writes) if cut % 2 and writes else chance.randrange(begin + 1, end + 1))
     return drawn
 
 
@@ -159,13 +167,18 @@ def start(bench: Bench, name: str, left: list[Write], slot: int) -> list[str]:
 
 
 def try_the_method(slots: Slots, flashed: Card, place: Path, report) -> None:
-    """A test that cannot fail is worthless: a box that names the new slot too soon must be seen."""
+    """A test that cannot fail is worthless: a box that names the new slot too soon must be seen, and one that forgets
+    what it has confirmed."""
     card = Card(flashed.path, place)
     card.write("autoboot.txt", "[all]\nboot_partition=3\n")
     seen = slots.examine(card, False).faults
     report.say(f"planted fault, the slot is named before it is written: {seen or 'THE METHOD DOES NOT SEE IT'}")
     if len(seen) != 2:
         report.faults.append("a planted fault was not seen: the slot is named before it is written")
+    seen = slots.examine(Card(flashed.path, place), True).faults
+    report.say(f"planted fault, a confirmed update is forgotten: {seen or 'THE METHOD DOES NOT SEE IT'}")
+    if len(seen) != 1:
+        report.faults.append("a planted fault was not seen: a confirmed update is forgotten")
     place.unlink()
 
 

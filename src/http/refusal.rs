@@ -35,11 +35,6 @@ impl Refused {
         Self { detail: detail.to_owned(), ..self }
     }
 
-    /// The words for people.
-    pub(super) fn detail(&self) -> &str {
-        &self.detail
-    }
-
     pub(super) fn unknown_address() -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown_address", "there is nothing at this address")
     }

@@ -20,8 +20,12 @@ use url::form_urlencoded;
 
 use super::Handles;
 use super::caller::Caller;
+use super::language::Language;
 use super::refusal::Refused;
-use crate::update::{self, NotTaken, Outcome, Report, State as Stage, Step, Upload, Uploading, Wishes};
+use crate::update::{self, Manifest, NotTaken, Outcome, Report, State as Stage, Step, Upload, Uploading, Wishes};
+use turned_down::TurnedDown;
+
+mod turned_down;
 
 /// How many pieces may wait for the card; each is what one read of the connection gave, less than half a megabyte.
 const WAITING_PIECES: usize = 8;
@@ -126,10 +130,10 @@ pub(super) async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let wishes = wishes(query.as_deref().unwrap_or_default())?;
-    let spool = handles.updates.spool.clone().ok_or_else(takes_none)?;
+    let language = Language::of(&headers);
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let upload = in_the_background(move || spool.take(wishes, announced)).await?;
+    let upload = begin(&handles, query.as_deref().unwrap_or_default(), announced);
+    let upload = upload.await.map_err(|turned_down| turned_down.told_in(language))?;
     tracing::info!(peer = %caller.address, "an update is being uploaded");
     let mut body = body.into_data_stream();
     match take(upload, &mut body).await {
@@ -137,33 +141,35 @@ pub(super) async fn upload(
             tracing::info!(peer = %caller.address, "update {} is uploaded", manifest.version);
             Ok((StatusCode::ACCEPTED, Json(report(&handles).await)).into_response())
         }
-        Err(refused) => {
-            tracing::warn!(peer = %caller.address, err = refused.detail(), "an upload was not taken");
+        Err(turned_down) => {
+            tracing::warn!(peer = %caller.address, err = %turned_down, "an upload was not taken");
             tokio::spawn(timeout(HEARD_OUT_FOR, hear_out(body)));
-            Err(refused)
+            Err(turned_down.told_in(language))
         }
     }
 }
 
+async fn begin(handles: &Handles, query: &str, announced: Option<u64>) -> Result<Upload, TurnedDown> {
+    let wishes = wishes(query)?;
+    let spool = handles.updates.spool.clone().ok_or(TurnedDown::TakesNone)?;
+    in_the_background(move || spool.take(wishes, announced)).await
+}
+
 /// What the query says.
-fn wishes(query: &str) -> Result<Wishes, Refused> {
+fn wishes(query: &str) -> Result<Wishes, TurnedDown> {
     let mut wishes = Wishes::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match (&*name, &*value) {
             ("restart", "now") => wishes.restart_now = true,
             ("allow_downgrade", "yes") => wishes.allow_downgrade = true,
-            _ => {
-                let words =
-                    "an update is uploaded with `restart=now`, with `allow_downgrade=yes`, with both or neither";
-                return Err(Refused::new(StatusCode::BAD_REQUEST, "bad_option", words));
-            }
+            _ => return Err(TurnedDown::BadOption),
         }
     }
     Ok(wishes)
 }
 
 /// Hands what comes to a thread that may wait for the card. Whatever ends this early leaves nothing on the card.
-async fn take(mut upload: Upload, body: &mut BodyDataStream) -> Result<update::Manifest, Refused> {
+async fn take(mut upload: Upload, body: &mut BodyDataStream) -> Result<Manifest, TurnedDown> {
     let (pieces, mut coming) = mpsc::channel::<Option<Bytes>>(WAITING_PIECES);
     let writing = in_the_background(move || {
         while let Some(piece) = coming.blocking_recv() {
@@ -184,16 +190,16 @@ async fn take(mut upload: Upload, body: &mut BodyDataStream) -> Result<update::M
             writing.await?
         }
     }
-    .ok_or_else(broken_off)
+    .ok_or(TurnedDown::BrokenOff)
 }
 
 /// Passes the pieces on, and `None` behind the last one.
-async fn feed(body: &mut BodyDataStream, pieces: mpsc::Sender<Option<Bytes>>) -> Result<(), Refused> {
+async fn feed(body: &mut BodyDataStream, pieces: mpsc::Sender<Option<Bytes>>) -> Result<(), TurnedDown> {
     loop {
         let piece = match timeout(SILENT_FOR, body.next()).await {
             Ok(Some(Ok(bytes))) => Some(bytes),
             Ok(None) => None,
-            Ok(Some(Err(_))) | Err(_) => return Err(broken_off()),
+            Ok(Some(Err(_))) | Err(_) => return Err(TurnedDown::BrokenOff),
         };
         let is_last = piece.is_none();
         // Nobody takes it when it was refused; why is known to who waits for the thread.
@@ -210,16 +216,27 @@ async fn hear_out(mut body: BodyDataStream) {
 
 async fn in_the_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NotTaken> + Send + 'static,
-) -> Result<T, Refused> {
+) -> Result<T, TurnedDown> {
     match spawn_blocking(work).await {
-        Ok(done) => done.map_err(Refused::from),
+        Ok(done) => done.map_err(TurnedDown::from),
         Err(error) => Err(NotTaken::from(io::Error::other(error)).into()),
     }
 }
 
-pub(super) async fn restart(State(handles): State<Handles>, caller: Caller) -> Result<Response, Refused> {
+pub(super) async fn restart(
+    State(handles): State<Handles>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let asked = ask_for_restart(&handles).await;
+    asked.map_err(|turned_down| turned_down.told_in(Language::of(&headers)))?;
+    tracing::info!(peer = %caller.address, "the box is asked to start with the update");
+    Ok((StatusCode::ACCEPTED, Json(report(&handles).await)).into_response())
+}
+
+async fn ask_for_restart(handles: &Handles) -> Result<(), TurnedDown> {
     let updates = handles.updates.clone();
-    let spool = updates.spool.clone().ok_or_else(takes_none)?;
+    let spool = updates.spool.clone().ok_or(TurnedDown::TakesNone)?;
     let waits = in_the_background(move || {
         let waits = updates.report().is_some_and(|report| report.state == Stage::Written);
         if waits {
@@ -227,44 +244,7 @@ pub(super) async fn restart(State(handles): State<Handles>, caller: Caller) -> R
         }
         Ok(waits)
     });
-    if !waits.await? {
-        let words = "no update is written and waits for a start";
-        return Err(Refused::new(StatusCode::CONFLICT, "nothing_waits", words));
-    }
-    tracing::info!(peer = %caller.address, "the box is asked to start with the update");
-    Ok((StatusCode::ACCEPTED, Json(report(&handles).await)).into_response())
-}
-
-fn takes_none() -> Refused {
-    let words = "this machine takes no updates over the network: that is for boxes of the SD-card image";
-    Refused::new(StatusCode::NOT_IMPLEMENTED, "no_updates", words)
-}
-
-fn broken_off() -> Refused {
-    Refused::new(StatusCode::REQUEST_TIMEOUT, "broken_off", "the upload was broken off; nothing of it is kept")
-}
-
-impl From<NotTaken> for Refused {
-    fn from(error: NotTaken) -> Self {
-        let detail = error.to_string();
-        let (status, code) = match error {
-            NotTaken::Refused(refused) => (status_of(&refused), refused.code()),
-            NotTaken::Busy => (StatusCode::CONFLICT, "busy"),
-            NotTaken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            NotTaken::NoRoom { .. } | NotTaken::Full => (StatusCode::INSUFFICIENT_STORAGE, "no_room"),
-            NotTaken::Kept(_) => (StatusCode::INTERNAL_SERVER_ERROR, "not_kept"),
-        };
-        Self::new(status, code, detail)
-    }
-}
-
-/// A bundle that would be right at another time is in conflict with the box; any other is wrong by itself.
-fn status_of(refused: &update::Refused) -> StatusCode {
-    match refused {
-        update::Refused::SameVersion(_) | update::Refused::OlderVersion { .. } => StatusCode::CONFLICT,
-        update::Refused::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
-    }
+    if waits.await? { Ok(()) } else { Err(TurnedDown::NothingWaits) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::reachable;
+
 /// How long connecting, asking and each piece of the answer may take. The program itself gives up sooner.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -21,6 +23,14 @@ pub enum Unwell {
         /// What the system said.
         source: io::Error,
     },
+    /// It answers this machine alone.
+    #[error("the page answers on this machine, and is not to be had at {at}, where others look for it: {source}")]
+    Unreachable {
+        /// Where it was looked for last.
+        at: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It answers that it is not, or what it says is no answer.
     #[error("the page at {at} says: {said}")]
     Says {
@@ -31,11 +41,17 @@ pub enum Unwell {
     },
 }
 
-/// Asks `/healthz` of the program that listens on `listen`. Blocks until it answers, or for some seconds.
+/// Asks `/healthz` of the program that listens on `listen`, and looks whether it listens where others reach this machine
+/// too, if they do at all. Blocks until it answers, or for some seconds.
 ///
 /// # Errors
 /// When it is not well.
 pub fn ask_health(listen: SocketAddr) -> Result<(), Unwell> {
+    let others: Vec<_> = reachable(listen).into_iter().filter(|at| !at.ip().is_loopback()).collect();
+    ask_health_with(listen, &others)
+}
+
+fn ask_health_with(listen: SocketAddr, others: &[SocketAddr]) -> Result<(), Unwell> {
     // What listens on every address listens on this one.
     let here = if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
     let at = SocketAddr::new(here, listen.port());
@@ -44,12 +60,25 @@ pub fn ask_health(listen: SocketAddr) -> Result<(), Unwell> {
     let status = head.lines().next().unwrap_or_default();
     // RFC 9112 §4: the version, the number, words.
     match status.split(' ').nth(1) {
-        Some("200") if status.starts_with("HTTP/1.1 ") => Ok(()),
+        Some("200") if status.starts_with("HTTP/1.1 ") => listens_for_others(others),
         _ => {
             let said = format!("{status} {body}");
             Err(Unwell::Says { at, said: said.chars().filter(|c| !c.is_control()).take(500).collect() })
         }
     }
+}
+
+/// Whether something listens at one of `others`, where there are any. One is enough: an address may
+/// have gone this moment, or wait for the network to say that nobody else has it.
+fn listens_for_others(others: &[SocketAddr]) -> Result<(), Unwell> {
+    let mut last = Ok(());
+    for at in others.iter().copied() {
+        match TcpStream::connect_timeout(&at, PATIENCE) {
+            Ok(_) => return Ok(()),
+            Err(source) => last = Err(Unwell::Unreachable { at, source: in_words(source) }),
+        }
+    }
+    last
 }
 
 /// What runs out is called by a name that nobody knows (socket(7)).
@@ -82,6 +111,10 @@ mod tests {
 
     /// What is made of this answer.
     fn asked(answer: &'static [u8]) -> Result<(), Unwell> {
+        asked_with(answer, &[])
+    }
+
+    fn asked_with(answer: &'static [u8], others: &[SocketAddr]) -> Result<(), Unwell> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = SocketAddr::new("::".parse().unwrap(), listener.local_addr().unwrap().port());
         let served = std::thread::spawn(move || {
@@ -96,7 +129,7 @@ mod tests {
             connection.write_all(answer).unwrap();
             String::from_utf8(asked).unwrap()
         });
-        let health = ask_health(at);
+        let health = ask_health_with(at, others);
         let asked = served.join().unwrap();
         assert!(
             asked.starts_with("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:") && asked.ends_with("\r\n\r\n"),
@@ -120,6 +153,16 @@ mod tests {
             let unwell = asked(answer).unwrap_err().to_string();
             assert!(unwell.contains(said), "{unwell}");
         }
+    }
+
+    #[test]
+    fn a_program_that_hears_nobody_else_is_not_well() {
+        let page = TcpListener::bind("127.0.0.1:0").unwrap();
+        let heard = page.local_addr().unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(asked_with(b"HTTP/1.1 200 OK\r\n\r\n{}", &[silent, heard]).is_ok(), "one that answers is enough");
+        let unwell = asked_with(b"HTTP/1.1 200 OK\r\n\r\n{}", &[silent]).unwrap_err().to_string();
+        assert!(unwell.contains(&format!("{silent}, where others look for it: Connection refused")), "{unwell}");
     }
 
     #[test]

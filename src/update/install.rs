@@ -140,13 +140,18 @@ fn open_and_write(order: &Order<'_>, telling: &mut Telling<'_>, clock: &Clock) -
     Ok(source.head.manifest)
 }
 
-/// Opens a file that may lie where others can put what they like: a pipe would keep its reader waiting for ever.
+/// Opens a file that may lie where others can put what they like: a pipe would keep its reader waiting for ever, and a
+/// link leads to what they may not open themselves.
 fn plain_file(path: &Path) -> io::Result<File> {
-    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
-    }
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOFOLLOW;
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+    let file =
+        File::options().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
+            // open(2) of a link.
+            Some(nix::libc::ELOOP) => no_file(),
+            _ => error,
+        })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
 }
 
 /// A bundle in a file, whose head is right.

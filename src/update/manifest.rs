@@ -22,7 +22,7 @@ pub struct Manifest {
     pub built: u64,
     /// The number of the format of what the box keeps, [`super::STATE`] of the program inside.
     pub state: u32,
-    /// Why there is no way back from it, or to it, where there is none.
+    /// Why there is no way back from it, or to it, where there is none. One that is newer than what runs must say so.
     pub state_note: Option<String>,
     /// The boards it is for.
     pub boards: String,
@@ -150,6 +150,11 @@ impl Terms {
         if manifest.state < *state {
             let (version, running, note) = (version.clone(), running.clone(), manifest.state_note.clone());
             return Err(Refused::OlderState { version, running, note });
+        }
+        // Whoever brings it would learn too late that there is no way back.
+        if manifest.state > *state && manifest.state_note.as_deref().is_none_or(|note| note.trim().is_empty()) {
+            let why = "it changes what the box keeps, and has no `state_note` that says why there is no way back";
+            return Err(Refused::MadeWrongly(why.into()));
         }
         // What stands behind a plus sign makes no version newer (Semantic Versioning 2.0.0 §10).
         let order = version.cmp_precedence(running);

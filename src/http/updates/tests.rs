@@ -128,6 +128,21 @@ async fn each_refusal_has_its_status_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_prefers_korean_is_refused_in_korean() {
+    let the_box = Box::new();
+    for (language, words) in [("ko-KR,ko;q=0.9", "버전 0.0.1"), ("en", "version 0.0.1 is older")] {
+        let headers = [CODE, ("accept-language", language)];
+        let older = pieces(Bundle::new("0.0.1", 5000).file());
+        let refused = the_box.bench.ask(Method::PUT, PATH, &headers, older).await;
+        assert_eq!(refused.code(), "older_version");
+        assert!(refused.body.contains(words), "{}", refused.body);
+    }
+    let headers = [CODE, ("accept-language", "ko")];
+    let refused = the_box.bench.ask(Method::POST, "/api/v1/update/restart", &headers, Body::empty()).await;
+    assert!(refused.body.contains("기다리는 업데이트가 없습니다"), "{}", refused.body);
+}
+
+#[tokio::test]
 async fn what_is_not_understood_is_not_done() {
     let the_box = Box::new();
     for query in ["?restart=yes", "?restart", "?restart=now&force=1", "?allow_downgrade=now"] {

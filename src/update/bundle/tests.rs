@@ -85,7 +85,26 @@ fn what_the_box_keeps_is_never_given_to_a_program_that_cannot_read_it() {
     }
     let noted = older.with("state_note", Some("\"lamps were kept elsewhere\""));
     assert!(judge(&noted.file()).unwrap_err().to_string().contains("back to it: lamps were kept elsewhere."));
-    assert!(judge(&good().with("state", Some("3")).file()).is_ok());
+}
+
+#[test]
+fn an_update_from_which_there_is_no_way_back_has_to_say_why() {
+    let newer = good().with("state", Some("3"));
+    for (note, is_taken) in
+        [(None, false), (Some("\"\""), false), (Some("\" \""), false), (Some("\"lamps are kept elsewhere\""), true)]
+    {
+        for allow_downgrade in [false, true] {
+            let judged = judge_on(Terms { allow_downgrade, ..terms() }, &newer.clone().with("state_note", note).file());
+            match is_taken {
+                true => assert!(judged.is_ok(), "{judged:?}"),
+                false => {
+                    let refused = judged.unwrap_err();
+                    assert_eq!(refused.code(), "made_wrongly", "{note:?}");
+                    assert!(refused.to_string().contains("no way back"), "{refused}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

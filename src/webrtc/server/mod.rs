@@ -46,7 +46,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Further addresses to announce, for a box behind a port forward.
     pub public_addresses: Vec<IpAddr>,
-    /// The box's own addresses as they are now, best first; asked again every few seconds.
+    /// The box's own addresses as they are now, best first; asked before each answer.
     pub local_addresses: fn() -> Vec<IpAddr>,
     /// Most sessions at once.
     pub max_viewers: usize,

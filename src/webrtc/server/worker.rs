@@ -39,8 +39,6 @@ use streams::{Agreed, Delivered, Deliveries, Stream};
 const TICK: Duration = Duration::from_millis(50);
 /// Between publications of the sessions' status.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
-/// Between looks at the interfaces' addresses.
-const ADDRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// Datagrams and deliveries handled before others get their turn.
 const MOST_AT_ONCE: usize = 256;
 /// Longest datagram looked at; more than any MTU in use.
@@ -95,7 +93,6 @@ pub(super) struct Worker {
     /// Announced to viewers, best first.
     addresses: Vec<SocketAddr>,
     status_due: Instant,
-    addresses_due: Instant,
 }
 
 /// What the thread waits for, and room to read into.
@@ -157,7 +154,6 @@ impl Worker {
             next: 0,
             addresses,
             status_due: now,
-            addresses_due: now + ADDRESS_INTERVAL,
         }
     }
 
@@ -392,14 +388,16 @@ impl Worker {
             self.status_due = now + STATUS_INTERVAL;
             self.publish_status();
         }
-        if self.addresses_due <= now {
-            self.addresses_due = now + ADDRESS_INTERVAL;
-            let (local, public) = (self.config.local_addresses, &self.config.public_addresses);
-            let found = addresses::announced(self.listen, local, public);
-            if self.addresses != found {
-                tracing::info!(addresses = ?found, "the box's addresses changed");
-                self.addresses = found;
-            }
+    }
+
+    /// Looks which addresses are to be announced now. Before each answer, for whoever asks may do so by an address that
+    /// the box has had for a second.
+    fn look_at_addresses(&mut self) {
+        let (local, public) = (self.config.local_addresses, &self.config.public_addresses);
+        let found = addresses::announced(self.listen, local, public);
+        if self.addresses != found {
+            tracing::info!(addresses = ?found, "the box's addresses changed");
+            self.addresses = found;
         }
     }
 

@@ -1,7 +1,7 @@
 //! The egress over loopback, watched by a client made of other implementations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Offered;
@@ -649,6 +649,29 @@ async fn trickled_candidates_are_checked_and_a_restart_takes_new_credentials() {
     assert!(client.receive().await.is_some());
     source.picture(false, 500);
     access_unit(&mut client).await;
+}
+
+#[tokio::test]
+async fn an_address_that_has_just_come_is_in_the_next_answer() {
+    static WITH_NETWORK: AtomicBool = AtomicBool::new(false);
+    let local_addresses = || match WITH_NETWORK.load(Ordering::Relaxed) {
+        false => vec![IpAddr::from([127, 0, 0, 1])],
+        true => vec![IpAddr::from([192, 168, 1, 20])],
+    };
+    let config = Config { local_addresses, ..config("0.0.0.0:0".parse().unwrap(), 10) };
+    let mut server = TestBox::start_with(config, || Box::new(AsItIs));
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let offer = Client::new().await.offer();
+    let early = server.create(&offer).await.unwrap();
+    assert!(early.answer_sdp.contains(" 127.0.0.1 "), "{}", early.answer_sdp);
+    WITH_NETWORK.store(true, Ordering::Relaxed);
+    let created = server.create(&offer).await.unwrap();
+    assert!(created.answer_sdp.contains(" 192.168.1.20 "), "{}", created.answer_sdp);
+    let fragment =
+        "a=ice-ufrag:viewer\r\na=ice-pwd:0123456789012345678901\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n";
+    let restarted = server.handle.restart_ice(&early.session_id, fragment).await.unwrap();
+    assert!(restarted.sdpfrag.contains(" 192.168.1.20 "), "{}", restarted.sdpfrag);
 }
 
 #[tokio::test]

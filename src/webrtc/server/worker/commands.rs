@@ -76,6 +76,7 @@ impl Worker {
         let stream = self.streams.get(&name).and_then(|stream| Some((stream.key, stream.fanout.profile()?)));
         let (stream, profile) = stream.ok_or(CreateError::NoPicture)?;
         let credentials = self.credentials();
+        self.look_at_addresses();
         let (ssrc, rtx_ssrc) = (random() | 1, random() & !1);
         // Another than both.
         let sound_ssrc = ssrc ^ 2;
@@ -155,6 +156,7 @@ impl Worker {
 
     fn restart(&mut self, id: &str, fragment: &Fragment) -> Result<Restarted, PatchError> {
         let key = *self.by_id.get(id).ok_or(PatchError::NotFound)?;
+        self.look_at_addresses();
         let credentials = self.credentials();
         let entry = self.sessions.get_mut(&key).ok_or(PatchError::NotFound)?;
         entry.session.agent_mut().restart(credentials.clone(), fragment.credentials.ufrag.clone());
