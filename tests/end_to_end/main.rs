@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod floods;
 mod hostile;
 mod lamps;
 mod lifecycle;

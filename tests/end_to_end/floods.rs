@@ -1,0 +1,191 @@
+//! Many hostile connections of every kind at once: refused cheaply, and nobody who watches notices.
+
+use crate::media::{assert_flawless, live};
+use crate::support::appliance::{Appliance, Settings};
+use crate::support::source::Picture;
+use crate::support::stalls::Stalls;
+use crate::support::viewer::{Setup, WhepViewer, crowd};
+use crate::support::{Result, Seeded};
+use crate::{SOON, turn};
+use futures_util::stream::{self, StreamExt};
+use srt_tokio::SrtSocket;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+
+/// Of each kind.
+const FLOOD: usize = 2000;
+const VIEWERS: usize = 20;
+/// Where they come from: another address than the viewers'.
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+/// What the box may need at most while all this goes on (docs/security.md), in KB.
+const MOST_MEMORY_KB: u64 = 256 << 10;
+/// How many of them are on their way at a time.
+const AT_ONCE: usize = 100;
+
+/// Connects from the stranger's address and says that; `None` when the box does not want it.
+async fn connection(port: u16, words: &[u8]) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind((STRANGER, 0).into()).ok()?;
+    let connecting = tokio::time::timeout(SOON, socket.connect((Ipv4Addr::LOCALHOST, port).into()));
+    let mut stream = connecting.await.ok()?.ok()?;
+    stream.write_all(words).await.ok()?;
+    Some(stream)
+}
+
+/// Opens connections that say so much and then nothing; gives those that are open.
+async fn connections(port: u16, words: &[u8]) -> Vec<TcpStream> {
+    let opened = stream::iter((0..FLOOD).map(|_| connection(port, words))).buffer_unordered(AT_ONCE);
+    opened.filter_map(std::future::ready).collect().await
+}
+
+/// Sends requests, each over a connection of its own, and waits for what is answered; gives the answers' status lines.
+async fn requests(port: u16, words: &[u8]) -> Vec<String> {
+    let ask = || async {
+        let mut stream = connection(port, words).await?;
+        let mut start = [0; 12];
+        tokio::time::timeout(SOON, stream.read_exact(&mut start)).await.ok()?.ok()?;
+        Some(String::from_utf8_lossy(&start).into_owned())
+    };
+    let asked = stream::iter((0..FLOOD).map(|_| ask())).buffer_unordered(AT_ONCE);
+    asked.filter_map(std::future::ready).collect().await
+}
+
+fn offer(body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = "POST /pgm/whep HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/sdp\r\n";
+    format!("{head}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// Sends datagrams from sockets of their own; gives how many bytes came back for each that was sent.
+async fn datagrams(port: u16, datagram: &[u8]) -> Result<f64> {
+    let mut sockets = Vec::new();
+    for number in 0..FLOOD {
+        let socket = UdpSocket::bind((STRANGER, 0)).await?;
+        socket.send_to(datagram, (Ipv4Addr::LOCALHOST, port)).await?;
+        sockets.push(socket);
+        if number % 50 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    // Longer than a handshake of DTLS waits before it repeats itself.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut buffer = [0; 2048];
+    let mut back = 0;
+    for socket in sockets {
+        while let Ok(size) = socket.try_recv(&mut buffer) {
+            back += size;
+        }
+    }
+    Ok(back as f64 / (FLOOD * datagram.len()) as f64)
+}
+
+fn memory_kb(appliance: &Appliance) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", appliance.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// What every viewer must have been spared by what was just done.
+async fn assert_undisturbed(what: &str, viewers: &[WhepViewer], appliance: &Appliance, stalls: &Stalls) -> Result<()> {
+    let mut longest = Duration::ZERO;
+    for viewer in viewers {
+        viewer.wait_frames(10, SOON).await?;
+        longest = longest.max(assert_flawless(viewer).longest_pause);
+    }
+    let (still, memory) = (stalls.total(), memory_kb(appliance)?);
+    println!("{what}: longest pause {longest:?} ({still:?} standing still), at most {} MB", memory >> 10);
+    assert!(longest < Duration::from_millis(500) + still, "{what}: {longest:?}, {still:?} standing still");
+    assert!(memory < MOST_MEMORY_KB, "{what}: {memory} KB");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_hostile_connections_of_each_kind_leave_twenty_viewers_alone() -> Result<()> {
+    let _turn = turn().await;
+    let picture = Picture { bitrate: "2M", size: "640x360", ..Picture::default() };
+    let (appliance, _source) = live(Settings::default(), &picture).await?;
+    let viewers = crowd(VIEWERS, &appliance.whep("pgm"), |_| Setup::default()).await?;
+    for viewer in &viewers {
+        viewer.wait("the first picture", SOON, |stats| stats.frames > 0).await?;
+    }
+    let stalls = Stalls::watch();
+    let (http, turn_port) = (appliance.http_port, appliance.turn_port);
+
+    for (what, port, words) in [
+        ("connections that say nothing", http, &b""[..]),
+        ("requests that never end", http, b"GET /api/v1/status HTTP/1.1\r\nX-Slow: "),
+        ("bodies that never come", http, &offer("v=0")[..offer("v=0").len() - 3]),
+        ("relays' connections that say nothing", turn_port, b""),
+    ] {
+        let open = connections(port, words).await;
+        println!("{what}: {} open", open.len());
+        assert_undisturbed(what, &viewers, &appliance, &stalls).await?;
+    }
+
+    let upgrade = b"GET /ws/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let sockets = connections(http, upgrade).await;
+    println!("sockets nobody reads: {} open", sockets.len());
+    assert_undisturbed("sockets nobody reads", &viewers, &appliance, &stalls).await?;
+    drop(sockets);
+
+    let fingerprint = ["AB"; 32].join(":");
+    let good = crate::support::sdp::Offer {
+        ufrag: "abcd",
+        password: "abcdefghijklmnopqrstuvwx",
+        fingerprint: &fingerprint,
+        sound: true,
+    }
+    .to_sdp();
+    let answers = requests(http, &offer(&good)).await;
+    let taken = answers.iter().filter(|answer| answer.contains("201")).count();
+    println!("offers nobody stands behind: {} answers, {taken} taken", answers.len());
+    assert!(answers.iter().all(|answer| answer.contains("201") || answer.contains("503")), "{answers:?}");
+    assert_undisturbed("offers nobody stands behind", &viewers, &appliance, &stalls).await?;
+    let bomb = format!("{good}{}", "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H264/90000\r\n".repeat(1000));
+    let answers = requests(http, &offer(&bomb)).await;
+    assert!(answers.iter().all(|answer| answer.contains(" 4")), "{answers:?}");
+    assert_undisturbed("offers as large as they may be", &viewers, &appliance, &stalls).await?;
+
+    let mut random = Seeded(9);
+    let mut noise = |first: &[u8], size: usize| {
+        let mut bytes: Vec<u8> = (0..size).map(|_| random.next_u64() as u8).collect();
+        bytes[..first.len()].copy_from_slice(first);
+        bytes
+    };
+    // RFC 8489 §5, RFC 8656 §7.1 (for UDP), RFC 6347 §4.2.1, and the first handshake of SRT (its socket ID is 0, its cookie too).
+    let stun = noise(&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42], 20);
+    let mut allocate = noise(&[0, 3, 0, 8, 0x21, 0x12, 0xA4, 0x42], 28);
+    allocate[20..28].copy_from_slice(&[0, 0x19, 0, 4, 17, 0, 0, 0]);
+    let hello = noise(&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 187, 1], 200);
+    let mut induction = noise(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 2], 64);
+    induction[24..64].copy_from_slice(&[0; 40]);
+    induction[36..40].copy_from_slice(&1u32.to_be_bytes());
+    for (what, port, datagram) in [
+        ("STUN on the port of media", appliance.webrtc_port, stun),
+        ("DTLS without a session", appliance.webrtc_port, hello),
+        ("TURN without a login", turn_port, allocate),
+        ("SRT handshakes that go no further", appliance.srt_port, induction),
+    ] {
+        let gain = datagrams(port, &datagram).await?;
+        println!("{what}: {gain:.2} times as many bytes back");
+        assert!(gain <= 5.0, "{what}: {gain}");
+        assert_undisturbed(what, &viewers, &appliance, &stalls).await?;
+    }
+
+    let port = appliance.srt_port;
+    let call = |number: usize| async move {
+        let name = format!("flood{number}");
+        let builder = SrtSocket::builder();
+        let address = format!("127.0.0.1:{port}");
+        tokio::time::timeout(SOON, builder.call(address.as_str(), Some(&name))).await.ok()?.ok()
+    };
+    let callers: Vec<_> =
+        stream::iter((0..40).map(call)).buffer_unordered(40).filter_map(std::future::ready).collect().await;
+    println!("senders of nothing: {} connected", callers.len());
+    assert!(callers.len() < 16, "one address has 16 of the box's connections, and one of them is the picture's");
+    assert_undisturbed("senders of nothing", &viewers, &appliance, &stalls).await?;
+    Ok(())
+}
