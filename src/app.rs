@@ -31,6 +31,7 @@ use crate::{http, srt, tally, transcode, turn, webrtc};
 
 mod callers;
 mod convert;
+mod https;
 mod lamps;
 mod liveness;
 mod own;
@@ -153,9 +154,10 @@ impl App {
     /// Binds everything, then starts everything: a box that cannot have one of its addresses has
     /// touched nothing.
     async fn start(settings: Settings, machine: Machine) -> Result<Self, Failure> {
-        let Machine { store, identity, updates, lamps } = machine;
         let clock = Clock::system();
         let problems = Problems::default();
+        let https = https::bind(&settings, &machine, &clock, &problems)?;
+        let Machine { store, identity, updates, lamps } = machine;
         let access = Access::new(identity.as_ref().map(|identity| identity.setup_code.as_str()), clock.clone());
         let sound = convert::sound(&settings);
         let renditions = Renditions {
@@ -250,8 +252,17 @@ impl App {
             lamps: commands,
             portal,
             ice,
+            https: https.as_ref().map(|https| https.told.clone()),
         };
-        let doors = vec![http::Door { listener: pages, tls: None }];
+        let mut doors = vec![http::Door { listener: pages, tls: None }];
+        if let Some(https) = https {
+            tracing::info!("HTTPS on TCP port {}", https.address.port());
+            doors.push(https.door);
+            let keeping = https.keeper.run();
+            let until = stopping.clone();
+            let keeping = async move { until.run_until_cancelled(keeping).await };
+            parts.start("what keeps the certificates", keeping.map(|_| Ok(())));
+        }
         let proxies = settings.http.trusted_proxies.clone();
         parts.start("the web server", http::serve(doors, proxies, handles, stopping.cancelled_owned()));
 
@@ -427,6 +438,7 @@ fn bind_turn(
 fn refused(settings: &Settings, key: &'static str, error: &io::Error) -> Failure {
     let address = match key {
         "http.listen" => settings.http.listen,
+        "https.listen" => settings.https.listen.unwrap_or(crate::settings::HTTPS_EVERYWHERE),
         "srt.listen" => settings.srt.listen,
         "turn.listen" => settings.turn.listen,
         "relay.listen" => settings.relay.listen.unwrap_or(settings.http.listen),

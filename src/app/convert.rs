@@ -7,7 +7,7 @@ use super::Listening;
 use crate::clock::Clock;
 use crate::media::StreamName;
 use crate::settings::{self, Identity, Overlays, Passphrase, Settings, VmixHost, WifiSecurity};
-use crate::{http, sheet, srt, tally, transcode, webrtc};
+use crate::{http, sheet, srt, system, tally, transcode, webrtc};
 
 /// `current` is asked for the passphrase of every new source, so that new settings need no restart.
 pub(super) fn srt_listener(settings: &Settings, current: &Arc<RwLock<Settings>>) -> srt::ListenerConfig {
@@ -79,6 +79,21 @@ fn camera(camera: &settings::Camera) -> tally::CameraConfig {
             Overlays::All => None,
             Overlays::Only(numbers) => Some(numbers.iter().map(|number| u32::from(*number)).collect()),
         },
+    }
+}
+
+/// Names that lead to the machine: the first is its own.
+pub(super) fn names(identity: Option<&Identity>) -> Vec<String> {
+    match identity {
+        Some(Identity { host_name, .. }) => {
+            let shared = sheet::SHARED_NAME;
+            vec![host_name.clone(), format!("{host_name}.local"), shared.to_owned(), format!("{shared}.local")]
+        }
+        None => {
+            let name = system::host_name();
+            let local = format!("{name}.local");
+            vec![name, local]
+        }
     }
 }
 

@@ -109,7 +109,7 @@ fn urls(handles: &Handles, ice: &Ice, uri: &Uri, headers: &HeaderMap) -> Vec<Str
 }
 
 /// The host by which the viewer calls the box, when it is one that can be named in an address.
-fn asked_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+pub(super) fn asked_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let given = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = given.or_else(|| uri.authority().map(|authority| authority.as_str()))?;
     let authority: axum::http::uri::Authority = authority.parse().ok()?;

@@ -89,6 +89,7 @@ impl Bench {
             lamps: crate::lamps::Commands::new(Vec::new()),
             portal: None,
             ice: None,
+            https: None,
         };
         Self { handles, _tally, _about }
     }
@@ -131,7 +132,7 @@ impl Answer {
         self.parts.status.as_u16()
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.parts.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 

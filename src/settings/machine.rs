@@ -26,6 +26,9 @@ impl Settings {
                 line(word, &port);
             }
         }
+        if let Some(https) = self.https.address(true).filter(|https| https.port() != 0) {
+            line("https-port", &https.port());
+        }
         if let Some(relay) = self.relay.listen.filter(|relay| relay.port() != 0) {
             line("relay-port", &relay.port());
         }
@@ -86,6 +89,7 @@ mod tests {
                 "srt-port 8890",
                 "media-port 8189",
                 "turn-port 3478",
+                "https-port 8443",
                 "wifi access-point",
                 "wifi-name 52657475726e466565642033463241",
                 "wifi-passphrase 61616161612d6262626262",

@@ -26,7 +26,7 @@ mod wifi;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -61,6 +61,8 @@ pub const LARGEST_FILE: usize = 256 * 1024;
 pub struct Settings {
     /// `[http]`: the page, the API, WHEP and the tally WebSocket.
     pub http: Http,
+    /// `[https]`: the same, encrypted.
+    pub https: Https,
     /// `[srt]`: where encoders send to.
     pub srt: Srt,
     /// `[webrtc]`: where browsers get the picture from.
@@ -97,6 +99,19 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Networks of the reverse proxies whose word is taken on who asks them.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[https]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Https {
+    /// Whether there is HTTPS; `None`: on the SD-card box, and where `listen` is given.
+    pub enabled: Option<bool>,
+    /// TCP address of HTTPS; `None`: [`HTTPS_EVERYWHERE`]. `[::]` means every IPv6 and every IPv4 address.
+    pub listen: Option<SocketAddr>,
+    /// Files of a certificate of one's own (a chain in PEM) and of its key.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// Whether whoever comes over HTTP is sent here.
+    pub redirect: bool,
 }
 
 /// `[srt]`.
@@ -215,6 +230,17 @@ const fn everywhere(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }
 
+/// Where HTTPS is when nobody says otherwise: a port that needs no right. On the SD-card box 443 leads here.
+pub const HTTPS_EVERYWHERE: SocketAddr = everywhere(8443);
+
+impl Https {
+    /// Where there is HTTPS, if anywhere: on the SD-card box (`boxed`) unless it is switched off, elsewhere when asked for.
+    pub fn address(&self, boxed: bool) -> Option<SocketAddr> {
+        let wanted = self.enabled.unwrap_or(boxed || self.listen.is_some());
+        wanted.then(|| self.listen.unwrap_or(HTTPS_EVERYWHERE))
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self { listen: everywhere(8889), trusted_proxies: Vec::new() }
@@ -312,6 +338,7 @@ impl Settings {
     /// what is fixed with them. Everything else takes effect when the settings are read again.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let fixed = [
+            ("https", self.https != new.https),
             ("http.trusted_proxies", self.http.trusted_proxies != new.http.trusted_proxies),
             ("srt.latency_ms", self.srt.latency != new.srt.latency),
             ("webrtc.public_addresses", self.webrtc.public_addresses != new.webrtc.public_addresses),
@@ -334,7 +361,7 @@ impl Settings {
     }
 
     /// Why an address of these settings could not be bound, with file and line when the file sets it.
-    /// `key` is `http.listen`, `srt.listen`, `webrtc.listen`, `turn.listen` or `relay.listen`.
+    /// `key` is `http.listen`, `https.listen`, `srt.listen`, `webrtc.listen`, `turn.listen` or `relay.listen`.
     pub fn describe_bind_error(&self, key: &str, addr: SocketAddr, error: &std::io::Error) -> String {
         let text = describe_bind_error(key, addr, error);
         match self.places.lines.get(key) {

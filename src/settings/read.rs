@@ -132,6 +132,7 @@ impl Reader<'_> {
                     "http" => self.http(&table, &mut listens),
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
+                    "https" => self.https(&table, &mut listens),
                     "turn" => self.turn(&table, &mut listens),
                     "sound" => self.sound(&table),
                     "network" => self.network(&table, &mut address),
@@ -293,12 +294,14 @@ impl Reader<'_> {
 
     /// What listens by the same protocol needs ports of its own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
-        let Settings { http, srt, webrtc, turn, relay, .. } = &self.settings;
+        let Settings { http, https, srt, webrtc, turn, relay, .. } = &self.settings;
         let turn = turn.enabled.then_some((schema::TURN_LISTEN, turn.listen));
         let udp = [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
         let udp: Vec<_> = udp.into_iter().chain(turn).collect();
         let lights = relay.listen.map(|listen| (schema::RELAY_LISTEN, listen));
-        let tcp: Vec<_> = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(lights).chain(turn).collect();
+        let encrypted = https.address(false).map(|listen| (schema::HTTPS_LISTEN, listen));
+        let tcp = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(encrypted);
+        let tcp: Vec<_> = tcp.chain(lights).chain(turn).collect();
         for (protocol, all) in [("UDP", udp), ("TCP", tcp)] {
             for (nth, (key, address)) in all.iter().enumerate() {
                 for (other, taken) in all.iter().take(nth) {

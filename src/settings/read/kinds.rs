@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use toml::de::DeValue;
 
@@ -123,6 +125,16 @@ pub(super) fn network(key: &str, value: &DeValue<'_>) -> Result<IpNet, Fault> {
         return Err(Fault::new(format!("`{}` is everybody", shown(text)), remedy));
     }
     Ok(network.trunc())
+}
+
+/// A file by its whole path.
+pub(super) fn file(key: &str, value: &DeValue<'_>, example: &str) -> Result<PathBuf, Fault> {
+    let path = PathBuf::from(text(key, value, &format!("\"{example}\""))?);
+    if !path.is_absolute() {
+        let remedy = format!("write it as `{key} = \"{example}\"`");
+        return Err(Fault::new(format!("`{}` does not begin with /", shown(&path.to_string_lossy())), remedy));
+    }
+    Ok(path)
 }
 
 pub(super) fn own_address(value: &DeValue<'_>) -> Result<Ipv4Network, Fault> {

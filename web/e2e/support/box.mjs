@@ -97,7 +97,7 @@ process.on('exit', () => {
 
 /** A box that can be killed and started again with the same settings and addresses. */
 export class Box {
-  static async start({ vmixPort = 1, host = '127.0.0.1', more = '' } = {}) {
+  static async start({ vmixPort = 1, host = '127.0.0.1', more = '', http = '' } = {}) {
     const box = new Box();
     box.home = mkdtempSync(join(tmpdir(), 'returnfeed-e2e-'));
     const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
@@ -107,6 +107,7 @@ export class Box {
       box.settings,
       `[http]
 listen = "${host}:${box.httpPort}"
+${http}
 [srt]
 listen = "${host}:${box.srtPort}"
 latency_ms = 20
