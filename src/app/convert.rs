@@ -82,9 +82,9 @@ fn camera(camera: &settings::Camera) -> tally::CameraConfig {
     }
 }
 
-/// Names that lead to the machine: the first is its own.
-pub(super) fn names(identity: Option<&Identity>) -> Vec<String> {
-    match identity {
+/// Names that lead to the machine, of which the first is its own, and addresses that are not its own and do.
+pub(super) fn names(settings: &Settings, identity: Option<&Identity>) -> Vec<String> {
+    let mut names = match identity {
         Some(Identity { host_name, .. }) => {
             let shared = sheet::SHARED_NAME;
             vec![host_name.clone(), format!("{host_name}.local"), shared.to_owned(), format!("{shared}.local")]
@@ -94,7 +94,9 @@ pub(super) fn names(identity: Option<&Identity>) -> Vec<String> {
             let local = format!("{name}.local");
             vec![name, local]
         }
-    }
+    };
+    names.extend(settings.webrtc.public_addresses.iter().map(ToString::to_string));
+    names
 }
 
 /// How the box is called and joined.

@@ -55,7 +55,7 @@ use address::Named;
 pub use captive::Portal;
 pub use ice::Ice;
 use refusal::Refused;
-pub use serve::Door;
+pub use serve::{Door, Tls};
 pub use trust::Https;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.

@@ -26,8 +26,12 @@ impl Settings {
                 line(word, &port);
             }
         }
-        if let Some(https) = self.https.address(true).filter(|https| https.port() != 0) {
-            line("https-port", &https.port());
+        let https = self.https.address(true);
+        let relayed = https.filter(|_| self.turn.enabled).map(|_| self.turn.tls_listen);
+        for (word, address) in [("https-port", https), ("turns-port", relayed)] {
+            if let Some(address) = address.filter(|address| address.port() != 0) {
+                line(word, &address.port());
+            }
         }
         if let Some(relay) = self.relay.listen.filter(|relay| relay.port() != 0) {
             line("relay-port", &relay.port());
@@ -90,6 +94,7 @@ mod tests {
                 "media-port 8189",
                 "turn-port 3478",
                 "https-port 8443",
+                "turns-port 5349",
                 "wifi access-point",
                 "wifi-name 52657475726e466565642033463241",
                 "wifi-passphrase 61616161612d6262626262",
@@ -101,6 +106,8 @@ mod tests {
     #[test]
     fn a_relay_that_is_off_has_no_port() {
         assert!(!lines("[turn]\nenabled = false").iter().any(|line| line.starts_with("turn-port")));
+        assert!(!lines("[https]\nenabled = false").iter().any(|line| line.contains("https") || line.contains("turns")));
+        assert!(!lines("[turn]\nenabled = false").iter().any(|line| line.starts_with("turns-port")));
         assert!(lines("[turn]\nlisten = '[::]:3479'").contains(&"turn-port 3479".into()));
     }
 

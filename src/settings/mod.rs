@@ -149,6 +149,8 @@ pub struct Turn {
     pub enabled: bool,
     /// UDP and TCP address of the relay. `[::]` means every IPv6 and every IPv4 address.
     pub listen: SocketAddr,
+    /// TCP address of the relay over TLS, where there is HTTPS.
+    pub tls_listen: SocketAddr,
 }
 
 /// `[sound]`.
@@ -268,7 +270,7 @@ impl Default for WebRtc {
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { enabled: true, listen: everywhere(3478) }
+        Self { enabled: true, listen: everywhere(3478), tls_listen: everywhere(5349) }
     }
 }
 
@@ -346,6 +348,7 @@ impl Settings {
             ("webrtc.threads", self.webrtc.threads != new.webrtc.threads),
             ("webrtc.pace_mbps", self.webrtc.pace_mbps != new.webrtc.pace_mbps),
             ("webrtc.join_mbps", self.webrtc.join_mbps != new.webrtc.join_mbps),
+            (schema::TURN_TLS_LISTEN, self.turn.tls_listen != new.turn.tls_listen),
             ("turn.enabled", self.turn.enabled != new.turn.enabled),
             ("sound.bitrate_kbps", self.sound.bitrate_kbps != new.sound.bitrate_kbps),
             ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
@@ -361,7 +364,7 @@ impl Settings {
     }
 
     /// Why an address of these settings could not be bound, with file and line when the file sets it.
-    /// `key` is `http.listen`, `https.listen`, `srt.listen`, `webrtc.listen`, `turn.listen` or `relay.listen`.
+    /// `key` is `http.listen`, `https.listen`, `srt.listen`, `webrtc.listen`, `turn.listen`, `turn.tls_listen` or `relay.listen`.
     pub fn describe_bind_error(&self, key: &str, addr: SocketAddr, error: &std::io::Error) -> String {
         let text = describe_bind_error(key, addr, error);
         match self.places.lines.get(key) {

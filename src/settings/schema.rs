@@ -8,6 +8,8 @@ pub(super) const HTTPS_LISTEN: &str = "https.listen";
 pub(super) const SRT_LISTEN: &str = "srt.listen";
 /// `[webrtc] listen`.
 pub(super) const WEBRTC_LISTEN: &str = "webrtc.listen";
+/// `[turn] tls_listen`.
+pub(super) const TURN_TLS_LISTEN: &str = "turn.tls_listen";
 /// `[turn] listen`.
 pub(super) const TURN_LISTEN: &str = "turn.listen";
 
@@ -38,7 +40,7 @@ pub(super) const WEBRTC: Section = Section {
     repeats: false,
     keys: &["listen", "public_addresses", "max_viewers", "threads", "pace_mbps", "join_mbps"],
 };
-pub(super) const TURN: Section = Section { name: "turn", repeats: false, keys: &["enabled", "listen"] };
+pub(super) const TURN: Section = Section { name: "turn", repeats: false, keys: &["enabled", "listen", "tls_listen"] };
 pub(super) const SOUND: Section = Section { name: "sound", repeats: false, keys: &["bitrate_kbps", "lip_sync"] };
 pub(super) const NETWORK: Section = Section { name: "network", repeats: false, keys: &["address", "gateway", "dns"] };
 pub(super) const WIFI: Section =

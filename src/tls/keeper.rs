@@ -147,7 +147,8 @@ impl Keeper {
         self.signer.authority()
     }
 
-    /// How connections are encrypted: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1.
+    /// How connections are encrypted: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1, and TURN
+    /// (RFC 7443).
     ///
     /// # Errors
     /// When the library has no such versions.
@@ -155,7 +156,7 @@ impl Keeper {
         let builder =
             ServerConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions()?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(self.served.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"stun.turn"].map(<[u8]>::to_vec).into();
         Ok(Arc::new(config))
     }
 

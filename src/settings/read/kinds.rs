@@ -91,11 +91,11 @@ pub(super) fn passphrase(value: &DeValue<'_>) -> Result<Passphrase, Fault> {
     })
 }
 
-pub(super) fn listen_address(value: &DeValue<'_>, example: &str) -> Result<SocketAddr, Fault> {
+pub(super) fn listen_address(key: &str, value: &DeValue<'_>, example: &str) -> Result<SocketAddr, Fault> {
     let wanted = "an address and a port in quotes";
-    let text = value.as_str().ok_or_else(|| wrong_type("listen", wanted, value, example))?;
+    let text = value.as_str().ok_or_else(|| wrong_type(key, wanted, value, example))?;
     let remedy =
-        format!("write an IP address and a port, as in `listen = {example}`; `[::]` means every IPv6 and IPv4 address");
+        format!("write an IP address and a port, as in `{key} = {example}`; `[::]` means every IPv6 and IPv4 address");
     let address: SocketAddr = text
         .parse()
         .map_err(|_| Fault::new(format!("`{}` is no address to listen on", shown(text)), remedy.clone()))?;

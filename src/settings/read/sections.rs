@@ -81,6 +81,8 @@ impl Reader<'_> {
 
     pub(super) fn turn(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
         self.settings.turn.listen = self.listen(table, schema::TURN_LISTEN, self.settings.turn.listen, listens);
+        let tls = self.address_if_given(table, "tls_listen", schema::TURN_TLS_LISTEN, "\"[::]:5349\"", listens);
+        self.settings.turn.tls_listen = tls.unwrap_or(self.settings.turn.tls_listen);
         if let Some(wanted) = self.value(table, "enabled", |v| boolean("enabled", v, "true")) {
             self.settings.turn.enabled = wanted.value;
         }
