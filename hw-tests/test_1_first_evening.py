@@ -56,15 +56,15 @@ def test_the_settings_on_the_card_are_in_force(box):
 
 def test_nothing_but_what_is_served_can_be_reached(box):
     open_ports = []
-    for port in [22, 53, 80, 111, 443, 5355, 8889, 9090]:
+    for port in [22, 53, 80, 111, 443, 5355, 8443, 8889, 9090]:
         try:
             socket.create_connection((box.address, port), 1).close()
             open_ports.append(port)
         except OSError:
             pass
-    assert open_ports == [80, 8889]
+    assert open_ports == [80, 443, 8443, 8889]
     listening = box.shell("ss -lntuH | awk '{ print $1, $5 }' | grep -v '127[.]0[.]0[.]'")[1].splitlines()
-    served = {"tcp 8889", "udp 8890", "udp 8189", "udp 3478", "tcp 3478", "udp 5353", "udp 68", "udp 546"}
+    served = {"tcp 8889", "tcp 8443", "tcp 5349", "udp 8890", "udp 8189", "udp 3478", "tcp 3478", "udp 5353", "udp 68", "udp 546"}
     assert {f"{line.split()[0]} {line.rsplit(':', 1)[1]}" for line in listening} <= served
 
 

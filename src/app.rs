@@ -31,6 +31,7 @@ use crate::{http, srt, tally, transcode, turn, webrtc};
 
 mod callers;
 mod convert;
+mod https;
 mod lamps;
 mod liveness;
 mod own;
@@ -153,9 +154,10 @@ impl App {
     /// Binds everything, then starts everything: a box that cannot have one of its addresses has
     /// touched nothing.
     async fn start(settings: Settings, machine: Machine) -> Result<Self, Failure> {
-        let Machine { store, identity, updates, lamps } = machine;
         let clock = Clock::system();
         let problems = Problems::default();
+        let https = https::bind(&settings, &machine, &clock, &problems)?;
+        let Machine { store, identity, updates, lamps } = machine;
         let access = Access::new(identity.as_ref().map(|identity| identity.setup_code.as_str()), clock.clone());
         let sound = convert::sound(&settings);
         let renditions = Renditions {
@@ -225,12 +227,14 @@ impl App {
             parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
         }
         parts.start("the vMix client", client.run().map(Ok));
-        let ice = turn.as_ref().map(|turn| http::Ice {
+        let relay_handle = turn.as_ref().map(|(handle, _)| handle.clone());
+        let ice = turn.as_ref().map(|(_, turn)| http::Ice {
             credentials,
             listen: turn.local_addr(),
+            tls: https.as_ref().map(|https| https.told.port),
             public_addresses: settings.webrtc.public_addresses.clone(),
         });
-        if let Some(turn) = turn {
+        if let Some((_, turn)) = turn {
             tracing::info!("TURN on UDP and TCP port {}", turn.local_addr().port());
             parts.start("the TURN server", turn.run(stopping.clone()));
         }
@@ -250,8 +254,18 @@ impl App {
             lamps: commands,
             portal,
             ice,
+            https: https.as_ref().map(|https| https.told.clone()),
         };
-        let doors = vec![http::Door { listener: pages, tls: None }];
+        let mut doors = vec![http::Door { listener: pages, tls: None }];
+        if let Some(https) = https {
+            tracing::info!("HTTPS on TCP port {}", https.address.port());
+            let (encrypted, keeper) = https.open(relay_handle);
+            doors.extend(encrypted);
+            let keeping = keeper.run();
+            let until = stopping.clone();
+            let keeping = async move { until.run_until_cancelled(keeping).await };
+            parts.start("what keeps the certificates", keeping.map(|_| Ok(())));
+        }
         let proxies = settings.http.trusted_proxies.clone();
         parts.start("the web server", http::serve(doors, proxies, handles, stopping.cancelled_owned()));
 
@@ -410,7 +424,7 @@ fn bind_turn(
     media: SocketAddr,
     credentials: turn::Credentials,
     clock: &Clock,
-) -> Result<turn::Server, Failure> {
+) -> Result<(turn::Handle, turn::Server), Failure> {
     let tcp = bind_tcp(settings.turn.listen).map_err(|e| refused(settings, "turn.listen", &e))?;
     let port = tcp.local_addr().context("asking for the TURN port's own address")?.port();
     let listen = SocketAddr::new(settings.turn.listen.ip(), port);
@@ -421,14 +435,16 @@ fn bind_turn(
         limits: turn::Limits::for_viewers(settings.webrtc.max_viewers),
     };
     let bound = turn::Server::bind(config, tcp, credentials, clock.clone());
-    bound.map(|(_, server)| server).map_err(|e| cannot_bind(settings, "turn.listen", e))
+    bound.map_err(|e| cannot_bind(settings, "turn.listen", e))
 }
 
 fn refused(settings: &Settings, key: &'static str, error: &io::Error) -> Failure {
     let address = match key {
         "http.listen" => settings.http.listen,
+        "https.listen" => settings.https.listen.unwrap_or(crate::settings::HTTPS_EVERYWHERE),
         "srt.listen" => settings.srt.listen,
         "turn.listen" => settings.turn.listen,
+        "turn.tls_listen" => settings.turn.tls_listen,
         "relay.listen" => settings.relay.listen.unwrap_or(settings.http.listen),
         _ => settings.webrtc.listen,
     };

@@ -23,6 +23,7 @@ pub mod simulator;
 pub mod srt;
 pub mod system;
 pub mod tally;
+pub mod tls;
 pub mod transcode;
 pub mod turn;
 pub mod update;

@@ -7,7 +7,7 @@ use super::Listening;
 use crate::clock::Clock;
 use crate::media::StreamName;
 use crate::settings::{self, Identity, Overlays, Passphrase, Settings, VmixHost, WifiSecurity};
-use crate::{http, sheet, srt, tally, transcode, webrtc};
+use crate::{http, sheet, srt, system, tally, transcode, webrtc};
 
 /// `current` is asked for the passphrase of every new source, so that new settings need no restart.
 pub(super) fn srt_listener(settings: &Settings, current: &Arc<RwLock<Settings>>) -> srt::ListenerConfig {
@@ -80,6 +80,23 @@ fn camera(camera: &settings::Camera) -> tally::CameraConfig {
             Overlays::Only(numbers) => Some(numbers.iter().map(|number| u32::from(*number)).collect()),
         },
     }
+}
+
+/// Names that lead to the machine, of which the first is its own, and addresses that are not its own and do.
+pub(super) fn names(settings: &Settings, identity: Option<&Identity>) -> Vec<String> {
+    let mut names = match identity {
+        Some(Identity { host_name, .. }) => {
+            let shared = sheet::SHARED_NAME;
+            vec![host_name.clone(), format!("{host_name}.local"), shared.to_owned(), format!("{shared}.local")]
+        }
+        None => {
+            let name = system::host_name();
+            let local = format!("{name}.local");
+            vec![name, local]
+        }
+    };
+    names.extend(settings.webrtc.public_addresses.iter().map(ToString::to_string));
+    names
 }
 
 /// How the box is called and joined.

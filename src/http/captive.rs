@@ -26,7 +26,7 @@ use super::refusal::Refused;
 use crate::access::Role;
 use crate::clock::Clock;
 
-mod pages;
+pub(super) mod pages;
 mod probes;
 #[cfg(test)]
 mod tests;
@@ -133,7 +133,7 @@ pub(super) async fn portal(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let guest = guest(&handles, caller)?;
-    Ok(page(pages::portal(Language::of(&headers), guest.portal.address)))
+    Ok(plain_page(pages::portal(Language::of(&headers), guest.portal.address)))
 }
 
 /// What follows when its button was pressed: the phone is told from now on that all is well.
@@ -144,7 +144,7 @@ pub(super) async fn joined(
 ) -> Result<Response, Refused> {
     let guest = guest(&handles, caller)?;
     guest.is_led();
-    Ok(page(pages::joined(Language::of(&headers), guest.portal.address)))
+    Ok(plain_page(pages::joined(Language::of(&headers), guest.portal.address)))
 }
 
 #[derive(Serialize)]
@@ -204,7 +204,7 @@ fn found(url: String) -> Response {
 }
 
 /// The policy of the box forbids styles inside a page; this one has nothing else, and loads nothing.
-fn page(html: String) -> Response {
+pub(super) fn plain_page(html: String) -> Response {
     let mut response = kept_by_nobody(Html(html));
     let policy =
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'");

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Handles, Refused, turn, whep};
 
-/// Hosts that are named; a browser tries all of them, each over UDP and TCP.
+/// Hosts that are named; a browser tries all of them, each over UDP, TCP and TLS.
 const MOST_HOSTS: usize = 3;
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 const LONGEST_HOST: usize = 253;
@@ -25,6 +25,8 @@ pub struct Ice {
     pub credentials: turn::Credentials,
     /// Where the relay listens, by UDP and TCP.
     pub listen: SocketAddr,
+    /// The TCP port on which it is reached over TLS; `None`: none.
+    pub tls: Option<u16>,
     /// Addresses of a router that forwards its port.
     pub public_addresses: Vec<IpAddr>,
 }
@@ -104,12 +106,16 @@ fn urls(handles: &Handles, ice: &Ice, uri: &Uri, headers: &HeaderMap) -> Vec<Str
             }
         }
     }
-    let of_host = |host: &String| TRANSPORTS.map(|transport| format!("turn:{host}:{port}?transport={transport}"));
+    let of_host = |host: &String| {
+        let plain = TRANSPORTS.map(|transport| format!("turn:{host}:{port}?transport={transport}"));
+        let tls = ice.tls.map(|port| format!("turns:{host}:{port}?transport=tcp"));
+        plain.into_iter().chain(tls)
+    };
     hosts.iter().flat_map(of_host).collect()
 }
 
 /// The host by which the viewer calls the box, when it is one that can be named in an address.
-fn asked_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+pub(super) fn asked_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let given = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = given.or_else(|| uri.authority().map(|authority| authority.as_str()))?;
     let authority: axum::http::uri::Authority = authority.parse().ok()?;

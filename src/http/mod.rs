@@ -35,9 +35,11 @@ mod lamps;
 mod language;
 mod page;
 mod refusal;
+mod secure;
 mod serve;
 mod setup_sheet;
 mod status;
+mod trust;
 mod updates;
 mod whep;
 mod wire;
@@ -53,7 +55,8 @@ use address::Named;
 pub use captive::Portal;
 pub use ice::Ice;
 use refusal::Refused;
-pub use serve::Door;
+pub use serve::{Door, Tls};
+pub use trust::Https;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.
 const MOST_BODY_BYTES: usize = 64 << 10;
@@ -87,6 +90,8 @@ pub struct Handles {
     pub portal: Option<Portal>,
     /// How viewers are relayed; `None` when they are not.
     pub ice: Option<Ice>,
+    /// HTTPS; `None`: there is none.
+    pub https: Option<Https>,
 }
 
 /// What the box is and where it listens, for people who set up a sender.
@@ -161,6 +166,8 @@ pub fn router(handles: Handles) -> Router {
         .add(Role::Viewer, captive::PORTAL, get(captive::portal))
         .add(Role::Viewer, captive::JOINED, get(captive::joined))
         .add(Role::Viewer, captive::API, get(captive::api))
+        .add(Role::Viewer, trust::PAGE, get(trust::page))
+        .add(Role::Viewer, "/trust/{file}", get(trust::file))
         .add(Role::Viewer, "/api/v1/ice-servers", get(ice::servers))
         .add(Role::Director, "/api/v1/status", get(status::status))
         .add(Role::Viewer, "/api/v1/lamps", get(lamps::state))
@@ -175,6 +182,7 @@ pub fn router(handles: Handles) -> Router {
         .router
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(handles.clone(), secure::redirect))
         .layer(middleware::from_fn_with_state(handles.clone(), captive::stand_in))
         .layer(middleware::map_response(harden))
         .with_state(handles)

@@ -4,11 +4,12 @@
 //! in relative terms where the root of the box is, and its assets are also served below its own
 //! address.
 
-use axum::extract::RawPathParams;
+use axum::extract::{RawPathParams, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use super::caller::Caller;
 use super::{Handles, Named, Refused};
 use crate::media::StreamName;
 
@@ -17,17 +18,17 @@ use crate::media::StreamName;
 struct Built;
 
 /// The page of the default stream.
-pub(super) async fn index(axum::extract::State(handles): axum::extract::State<Handles>) -> Response {
+pub(super) async fn index(State(handles): State<Handles>, caller: Caller) -> Response {
     let name = handles.about.borrow().streams.first().cloned();
-    html("./", "", &name.unwrap_or_else(|| StreamName::program().short()))
+    html("./", "", &name.unwrap_or_else(|| StreamName::program().short()), wants_trust(&handles, caller))
 }
 
 /// The page of the stream in the address.
-pub(super) async fn stream(uri: Uri, Named(name): Named) -> Response {
+pub(super) async fn stream(State(handles): State<Handles>, caller: Caller, uri: Uri, Named(name): Named) -> Response {
     let path = uri.path();
     let root = if path.matches('/').count() > 1 { "../" } else { "./" };
     let last = path.rsplit('/').next().unwrap_or_default();
-    html(root, &format!("{last}/"), &name.short())
+    html(root, &format!("{last}/"), &name.short(), wants_trust(&handles, caller))
 }
 
 /// `/pgm/` is `/pgm`, told relatively so that it holds below any prefix.
@@ -42,12 +43,18 @@ pub(super) async fn asset(params: RawPathParams) -> Result<Response, Refused> {
     Ok(answer(file, name, "public, max-age=31536000, immutable"))
 }
 
-fn html(root: &str, assets: &str, stream: &str) -> Response {
+/// Whether somebody looks at the page over HTTP who could have HTTPS.
+fn wants_trust(handles: &Handles, caller: Caller) -> bool {
+    handles.https.is_some() && !caller.secure
+}
+
+fn html(root: &str, assets: &str, stream: &str, wants_trust: bool) -> Response {
     let Some(file) = Built::get("index.html") else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "this binary was built without the page\n").into_response();
     };
     let template = String::from_utf8_lossy(&file.data);
     let page = template.replace("%ROOT%", root).replace("%ASSETS%", assets).replace("%STREAM%", stream);
+    let page = page.replace("%TRUST%", if wants_trust { "trust" } else { "" });
     let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     (headers, page).into_response()
 }

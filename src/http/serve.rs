@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::caller::{Caller, Proxies};
+use super::turn;
 use crate::clock::Clock;
 use body::{Answering, Punctual};
 use connections::{Connections, FIRST_REQUEST_WITHIN, Place};
@@ -55,12 +56,27 @@ const MOST_HEADER_BYTES: u32 = 16 << 10;
 /// How often connections are looked at that have nothing to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// The first byte of STUN's messages, with which every client of TURN begins, is no greater (RFC 7983 §7); no letter of
+/// HTTP is so small.
+const HIGHEST_OF_STUN: u8 = 3;
+
 /// Where connections come in.
 pub struct Door {
     /// Where they are accepted.
     pub listener: TcpListener,
     /// With what they are encrypted; `None`: they are not.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Tls>,
+}
+
+/// How connections are encrypted, and what they may be.
+#[derive(Clone)]
+pub struct Tls {
+    /// The certificates.
+    pub config: Arc<ServerConfig>,
+    /// Who serves those that turn out to be TURN (RFC 8656); `None`: nobody.
+    pub relay: Option<turn::Handle>,
+    /// Whether they may be HTTP.
+    pub pages: bool,
 }
 
 /// What every connection is served with.
@@ -131,14 +147,28 @@ impl Server {
         self,
         stream: TcpStream,
         peer: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Tls>,
         place: Arc<Place>,
         stopping: CancellationToken,
     ) {
-        let Some(tls) = tls else { return self.http(stream, peer, false, place, stopping).await };
-        let handshake = stopping.run_until_cancelled(TlsAcceptor::from(tls).accept(stream));
+        let Some(tls) = tls else { return self.http(stream, None, peer, false, place, stopping).await };
+        let local = stream.local_addr();
+        let handshake = stopping.run_until_cancelled(TlsAcceptor::from(tls.config).accept(stream));
         match tokio::time::timeout(FIRST_REQUEST_WITHIN, handshake).await {
-            Ok(Some(Ok(stream))) => self.http(stream, peer, true, place, stopping).await,
+            Ok(Some(Ok(mut stream))) => {
+                let first = stopping.run_until_cancelled(stream.read_u8()).await;
+                let Some(Ok(first)) = first else { return };
+                match (first <= HIGHEST_OF_STUN, tls.relay, local) {
+                    (true, Some(relay), Ok(local)) => {
+                        place.taken_over();
+                        turn::prepare(stream.get_ref().0);
+                        let relayed = relay.serve(Placed::new(stream, Some(first), place), peer, local);
+                        stopping.run_until_cancelled(relayed).await;
+                    }
+                    (false, ..) if tls.pages => self.http(stream, Some(first), peer, true, place, stopping).await,
+                    _ => tracing::debug!(%peer, "neither a page nor a relay is wanted"),
+                }
+            }
             Ok(Some(Err(err))) => tracing::debug!(%peer, %err, "no TLS connection"),
             Ok(None) | Err(_) => {}
         }
@@ -147,12 +177,13 @@ impl Server {
     async fn http(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        first: Option<u8>,
         peer: SocketAddr,
         encrypted: bool,
         place: Arc<Place>,
         stopping: CancellationToken,
     ) {
-        let stream = TokioIo::new(Placed { stream, _place: place.clone() });
+        let stream = TokioIo::new(Placed::new(stream, first, place.clone()));
         let service = hyper::service::service_fn(move |request| {
             let caller = Caller::new(peer.ip(), encrypted, request.headers(), &self.proxies);
             answer(self.router.clone(), request, caller, place.clone())
@@ -230,14 +261,27 @@ fn of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// A stream with its place, which is so kept after an upgrade too.
+/// A stream with its place, which is so kept after an upgrade too, and with what was read of it to see what it is.
 struct Placed<S> {
     stream: S,
+    first: Option<u8>,
     _place: Arc<Place>,
+}
+
+impl<S> Placed<S> {
+    fn new(stream: S, first: Option<u8>, place: Arc<Place>) -> Self {
+        Self { stream, first, _place: place }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Placed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buffer.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buffer.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }

@@ -89,6 +89,7 @@ impl Bench {
             lamps: crate::lamps::Commands::new(Vec::new()),
             portal: None,
             ice: None,
+            https: None,
         };
         Self { handles, _tally, _about }
     }
@@ -131,7 +132,7 @@ impl Answer {
         self.parts.status.as_u16()
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.parts.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
@@ -386,7 +387,8 @@ async fn a_viewer_is_told_how_to_be_relayed() {
     let mut bench = Bench::new();
     let credentials = turn::Credentials::new(&[7; 32], bench.handles.clock.now());
     let public_addresses = vec!["203.0.113.9".parse().unwrap()];
-    bench.handles.ice = Some(Ice { credentials, listen: "[::]:3478".parse().unwrap(), public_addresses });
+    let tls = None;
+    bench.handles.ice = Some(Ice { credentials, listen: "[::]:3478".parse().unwrap(), tls, public_addresses });
     for path in ["/api/v1/ice-servers", "/pgm/whep/ice-servers", "/studio/pgm/whep/ice-servers"] {
         let answer = bench.ask(Method::GET, path, &[("host", "10.0.0.7:8889")], Body::empty()).await;
         assert_eq!((answer.status(), answer.header("cache-control")), (200, "no-store"), "{path}");
@@ -415,6 +417,13 @@ async fn a_viewer_is_told_how_to_be_relayed() {
         assert!(link.starts_with(beginning) && link.ends_with("; credential-type=\"password\""), "{link}");
     }
     assert!(answer.header("access-control-expose-headers").contains("Link"));
+    bench.handles.ice.as_mut().unwrap().tls = Some(443);
+    let answer = bench.ask(Method::GET, "/api/v1/ice-servers", &[("host", "10.0.0.7:8889")], Body::empty()).await;
+    assert!(
+        answer.body.contains(r#""turn:10.0.0.7:3478?transport=tcp","turns:10.0.0.7:443?transport=tcp""#),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]

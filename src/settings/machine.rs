@@ -26,6 +26,13 @@ impl Settings {
                 line(word, &port);
             }
         }
+        let https = self.https.address(true);
+        let relayed = https.filter(|_| self.turn.enabled).map(|_| self.turn.tls_listen);
+        for (word, address) in [("https-port", https), ("turns-port", relayed)] {
+            if let Some(address) = address.filter(|address| address.port() != 0) {
+                line(word, &address.port());
+            }
+        }
         if let Some(relay) = self.relay.listen.filter(|relay| relay.port() != 0) {
             line("relay-port", &relay.port());
         }
@@ -86,6 +93,8 @@ mod tests {
                 "srt-port 8890",
                 "media-port 8189",
                 "turn-port 3478",
+                "https-port 8443",
+                "turns-port 5349",
                 "wifi access-point",
                 "wifi-name 52657475726e466565642033463241",
                 "wifi-passphrase 61616161612d6262626262",
@@ -97,6 +106,8 @@ mod tests {
     #[test]
     fn a_relay_that_is_off_has_no_port() {
         assert!(!lines("[turn]\nenabled = false").iter().any(|line| line.starts_with("turn-port")));
+        assert!(!lines("[https]\nenabled = false").iter().any(|line| line.contains("https") || line.contains("turns")));
+        assert!(!lines("[turn]\nenabled = false").iter().any(|line| line.starts_with("turns-port")));
         assert!(lines("[turn]\nlisten = '[::]:3479'").contains(&"turn-port 3479".into()));
     }
 

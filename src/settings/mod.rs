@@ -26,7 +26,7 @@ mod wifi;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -64,6 +64,8 @@ pub const LONGEST_NAME: usize = 64;
 pub struct Settings {
     /// `[http]`: the page, the API, WHEP and the tally WebSocket.
     pub http: Http,
+    /// `[https]`: the same, encrypted.
+    pub https: Https,
     /// `[srt]`: where encoders send to.
     pub srt: Srt,
     /// `[webrtc]`: where browsers get the picture from.
@@ -102,6 +104,19 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
 }
 
+/// `[https]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Https {
+    /// Whether there is HTTPS; `None`: on the SD-card box, and where `listen` is given.
+    pub enabled: Option<bool>,
+    /// TCP address of HTTPS; `None`: [`HTTPS_EVERYWHERE`]. `[::]` means every IPv6 and every IPv4 address.
+    pub listen: Option<SocketAddr>,
+    /// Files of a certificate of one's own (a chain in PEM) and of its key.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// Whether whoever comes over HTTP is sent here.
+    pub redirect: bool,
+}
+
 /// `[srt]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Srt {
@@ -137,6 +152,8 @@ pub struct Turn {
     pub enabled: bool,
     /// UDP and TCP address of the relay. `[::]` means every IPv6 and every IPv4 address.
     pub listen: SocketAddr,
+    /// TCP address of the relay over TLS, where there is HTTPS.
+    pub tls_listen: SocketAddr,
 }
 
 /// `[sound]`.
@@ -218,6 +235,17 @@ const fn everywhere(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }
 
+/// Where HTTPS is when nobody says otherwise: a port that needs no right. On the SD-card box 443 leads here.
+pub const HTTPS_EVERYWHERE: SocketAddr = everywhere(8443);
+
+impl Https {
+    /// Where there is HTTPS, if anywhere: on the SD-card box (`boxed`) unless it is switched off, elsewhere when asked for.
+    pub fn address(&self, boxed: bool) -> Option<SocketAddr> {
+        let wanted = self.enabled.unwrap_or(boxed || self.listen.is_some());
+        wanted.then(|| self.listen.unwrap_or(HTTPS_EVERYWHERE))
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self { listen: everywhere(8889), trusted_proxies: Vec::new() }
@@ -245,7 +273,7 @@ impl Default for WebRtc {
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { enabled: true, listen: everywhere(3478) }
+        Self { enabled: true, listen: everywhere(3478), tls_listen: everywhere(5349) }
     }
 }
 
@@ -315,6 +343,7 @@ impl Settings {
     /// what is fixed with them. Everything else takes effect when the settings are read again.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let fixed = [
+            ("https", self.https != new.https),
             ("http.trusted_proxies", self.http.trusted_proxies != new.http.trusted_proxies),
             ("srt.latency_ms", self.srt.latency != new.srt.latency),
             ("webrtc.public_addresses", self.webrtc.public_addresses != new.webrtc.public_addresses),
@@ -322,6 +351,7 @@ impl Settings {
             ("webrtc.threads", self.webrtc.threads != new.webrtc.threads),
             ("webrtc.pace_mbps", self.webrtc.pace_mbps != new.webrtc.pace_mbps),
             ("webrtc.join_mbps", self.webrtc.join_mbps != new.webrtc.join_mbps),
+            (schema::TURN_TLS_LISTEN, self.turn.tls_listen != new.turn.tls_listen),
             ("turn.enabled", self.turn.enabled != new.turn.enabled),
             ("sound.bitrate_kbps", self.sound.bitrate_kbps != new.sound.bitrate_kbps),
             ("sound.lip_sync", self.sound.lip_sync != new.sound.lip_sync),
@@ -337,7 +367,7 @@ impl Settings {
     }
 
     /// Why an address of these settings could not be bound, with file and line when the file sets it.
-    /// `key` is `http.listen`, `srt.listen`, `webrtc.listen`, `turn.listen` or `relay.listen`.
+    /// `key` is `http.listen`, `https.listen`, `srt.listen`, `webrtc.listen`, `turn.listen`, `turn.tls_listen` or `relay.listen`.
     pub fn describe_bind_error(&self, key: &str, addr: SocketAddr, error: &std::io::Error) -> String {
         let text = describe_bind_error(key, addr, error);
         match self.places.lines.get(key) {

@@ -132,6 +132,7 @@ impl Reader<'_> {
                     "http" => self.http(&table, &mut listens),
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
+                    "https" => self.https(&table, &mut listens),
                     "turn" => self.turn(&table, &mut listens),
                     "sound" => self.sound(&table),
                     "network" => self.network(&table, &mut address),
@@ -284,7 +285,19 @@ impl Reader<'_> {
         example: &str,
         listens: &mut Vec<(&'static str, Span)>,
     ) -> Option<SocketAddr> {
-        let found = self.value(table, "listen", |value| listen_address(value, example))?;
+        self.address_if_given(table, "listen", key, example, listens)
+    }
+
+    /// The address to listen on that stands under `word`.
+    fn address_if_given(
+        &mut self,
+        table: &Table<'_>,
+        word: &'static str,
+        key: &'static str,
+        example: &str,
+        listens: &mut Vec<(&'static str, Span)>,
+    ) -> Option<SocketAddr> {
+        let found = self.value(table, word, |value| listen_address(word, value, example))?;
         self.settings.places.file = self.text.file().to_owned();
         self.settings.places.lines.insert(key, self.text.line(found.span.start));
         listens.push((key, found.span));
@@ -293,12 +306,15 @@ impl Reader<'_> {
 
     /// What listens by the same protocol needs ports of its own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
-        let Settings { http, srt, webrtc, turn, relay, .. } = &self.settings;
+        let Settings { http, https, srt, webrtc, turn, relay, .. } = &self.settings;
         let turn = turn.enabled.then_some((schema::TURN_LISTEN, turn.listen));
         let udp = [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
         let udp: Vec<_> = udp.into_iter().chain(turn).collect();
         let lights = relay.listen.map(|listen| (schema::RELAY_LISTEN, listen));
-        let tcp: Vec<_> = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(lights).chain(turn).collect();
+        let encrypted = https.address(false).map(|listen| (schema::HTTPS_LISTEN, listen));
+        let tcp = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(encrypted);
+        let relayed = encrypted.and(turn).map(|_| (schema::TURN_TLS_LISTEN, self.settings.turn.tls_listen));
+        let tcp: Vec<_> = tcp.chain(lights).chain(turn).chain(relayed).collect();
         for (protocol, all) in [("UDP", udp), ("TCP", tcp)] {
             for (nth, (key, address)) in all.iter().enumerate() {
                 for (other, taken) in all.iter().take(nth) {

@@ -2,10 +2,14 @@
 
 /// `[http] listen`, as problems and `needs_restart` name it.
 pub(super) const HTTP_LISTEN: &str = "http.listen";
+/// `[https] listen`.
+pub(super) const HTTPS_LISTEN: &str = "https.listen";
 /// `[srt] listen`.
 pub(super) const SRT_LISTEN: &str = "srt.listen";
 /// `[webrtc] listen`.
 pub(super) const WEBRTC_LISTEN: &str = "webrtc.listen";
+/// `[turn] tls_listen`.
+pub(super) const TURN_TLS_LISTEN: &str = "turn.tls_listen";
 /// `[turn] listen`.
 pub(super) const TURN_LISTEN: &str = "turn.listen";
 
@@ -28,13 +32,15 @@ impl Section {
 }
 
 pub(super) const HTTP: Section = Section { name: "http", repeats: false, keys: &["listen", "trusted_proxies"] };
+pub(super) const HTTPS: Section =
+    Section { name: "https", repeats: false, keys: &["enabled", "listen", "certificate", "key", "redirect"] };
 pub(super) const SRT: Section = Section { name: "srt", repeats: false, keys: &["listen", "latency_ms", "passphrase"] };
 pub(super) const WEBRTC: Section = Section {
     name: "webrtc",
     repeats: false,
     keys: &["listen", "public_addresses", "max_viewers", "threads", "pace_mbps", "join_mbps"],
 };
-pub(super) const TURN: Section = Section { name: "turn", repeats: false, keys: &["enabled", "listen"] };
+pub(super) const TURN: Section = Section { name: "turn", repeats: false, keys: &["enabled", "listen", "tls_listen"] };
 pub(super) const SOUND: Section = Section { name: "sound", repeats: false, keys: &["bitrate_kbps", "lip_sync"] };
 pub(super) const NETWORK: Section = Section { name: "network", repeats: false, keys: &["address", "gateway", "dns"] };
 pub(super) const WIFI: Section =
@@ -54,8 +60,9 @@ pub(super) const LAMP: Section = Section {
 pub(super) const STRIP: Section = Section { name: "strip", repeats: false, keys: &["leds", "order", "device"] };
 
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 14] =
-    [&HTTP, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP];
+pub(super) const SECTIONS: [&Section; 15] = [
+    &HTTP, &HTTPS, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP,
+];
 
 /// The candidate a person most likely meant, if one is near enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

@@ -45,6 +45,33 @@ fn an_empty_file_and_the_example_mean_the_defaults() {
 }
 
 #[test]
+fn https_is_on_where_it_is_asked_for_and_on_a_box_unless_it_is_switched_off() {
+    for (text, elsewhere, on_a_box) in [
+        ("", None, Some("[::]:8443")),
+        ("https.enabled = true", Some("[::]:8443"), Some("[::]:8443")),
+        ("https.listen = '0.0.0.0:443'", Some("0.0.0.0:443"), Some("0.0.0.0:443")),
+        ("https.enabled = false\nhttps.listen = '0.0.0.0:443'", None, None),
+    ] {
+        let https = parse(text).https;
+        let [plain, boxed] = [false, true].map(|boxed| https.address(boxed).map(|address| address.to_string()));
+        assert_eq!((plain.as_deref(), boxed.as_deref()), (elsewhere, on_a_box), "{text}");
+    }
+    let own = parse("https.certificate = '/a.crt'\nhttps.key = '/a.key'\nhttps.redirect = true").https;
+    assert_eq!(own.own, Some(("/a.crt".into(), "/a.key".into())));
+    assert!(own.redirect);
+    for (wrong, what) in [
+        ("https.certificate = '/a.crt'", "`certificate` without `key`"),
+        ("https.key = '/a.key'", "`key` without `certificate`"),
+        ("https.certificate = 'a.crt'\nhttps.key = '/a.key'", "`a.crt` does not begin with /"),
+        ("https.listen = '[::]:8889'", "TCP port 8889 is already taken by [http] listen"),
+    ] {
+        let error = Settings::parse("f", wrong).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    assert_eq!(Settings::default().needs_restart(&parse("https.redirect = true")), ["https"]);
+}
+
+#[test]
 fn proxies_that_are_believed_are_addresses_and_networks_and_never_everybody() {
     let settings = parse("http.trusted_proxies = ['127.0.0.1', '::1', '10.1.2.3/8', '::ffff:192.168.1.5']");
     let networks: Vec<_> = settings.http.trusted_proxies.iter().map(ToString::to_string).collect();
@@ -87,6 +114,8 @@ fn the_example_shows_every_key_with_its_default() {
     assert!(settings.wifi.name.is_some() && settings.wifi.passphrase.is_some());
     settings.wifi = Wifi::default();
     assert!(settings.relay.listen.take().is_some());
+    assert!(settings.https.own.take().is_some() && settings.https.enabled.take().is_some());
+    assert_eq!(settings.https.listen.take(), Some(HTTPS_EVERYWHERE));
     assert_eq!(settings, Settings::default());
 }
 
@@ -189,7 +218,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]], [[lamp]], [strip]",
+                "1:1: unknown key `zebra`; the sections are [http], [https], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]], [[lamp]], [strip]",
             ],
         ),
         (

@@ -5,6 +5,14 @@ use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
+/// What the machine is called, without a domain.
+pub fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let is_name = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_name { name } else { "returnfeed".to_owned() }
+}
+
 /// What the radio is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Radio {

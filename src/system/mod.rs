@@ -21,7 +21,7 @@ mod supervisor;
 pub use addresses::local_addresses;
 pub use health::{Unwell, ask_health};
 pub use limits::raise_open_files;
-pub use machine::{Radio, keeps_nothing, radio};
+pub use machine::{Radio, host_name, keeps_nothing, radio};
 pub use names::Names;
 pub use pins::{has_header, header_chip, lamp_chip};
 pub use reachable::reachable;

@@ -23,4 +23,4 @@ mod tests;
 pub use allocations::{Allocations, Client, Media, Outcome, Transport};
 pub use credentials::{Credentials, Login};
 pub use limits::Limits;
-pub use server::{BindError, Config, Handle, Server};
+pub use server::{BindError, Config, Handle, Server, prepare};

@@ -27,6 +27,8 @@ use crate::webrtc::server::socket;
 
 mod stream;
 
+pub use stream::prepare;
+
 #[cfg(test)]
 mod tests;
 

@@ -1,28 +1,32 @@
-// Where nothing comes straight from the box: the relay, over UDP and over TCP.
+// Where nothing comes straight from the box: the relay, over UDP, TCP and TLS.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Box, ffmpeg, until } from './support/box.mjs';
+import { Box, ffmpeg, freePort, until } from './support/box.mjs';
 import { launch, look, open, pictureMoves } from './support/browser.mjs';
 import { GuestNetwork } from './support/netns.mjs';
+import { TrustingHome } from './support/trust.mjs';
 
 let browser;
 let box;
 let source;
+let trusting;
 
 before(async () => {
-  box = await Box.start();
+  box = await Box.start({ more: `[https]\nlisten = "127.0.0.1:${await freePort()}"\n` });
   source = ffmpeg(box);
-  browser = await launch();
+  trusting = await TrustingHome.of(box);
+  browser = await launch({ home: trusting.home });
 });
 
 after(async () => {
   await browser?.close();
   await source?.stop();
   await box?.stop();
+  trusting?.remove();
 });
 
-/** Runs in the page: every connection may use relays alone; `only` names their transport. */
-function relayOnly(only) {
+/** Runs in the page: every connection may use relays alone, of addresses that match; `port` takes the place of theirs. */
+function relayOnly(matching, port) {
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(configuration) {
       super({ ...configuration, iceTransportPolicy: 'relay' });
@@ -30,7 +34,9 @@ function relayOnly(only) {
     setConfiguration(configuration) {
       const iceServers = configuration.iceServers.map((server) => ({
         ...server,
-        urls: server.urls.filter((url) => url.endsWith(`transport=${only}`)),
+        urls: server.urls
+          .filter((url) => new RegExp(matching).test(url))
+          .map((url) => (port ? url.replace(/:\d+\?/, `:${port}?`) : url)),
       }));
       super.setConfiguration({ ...configuration, iceServers });
     }
@@ -38,6 +44,9 @@ function relayOnly(only) {
 }
 
 async function detail(page, word) {
+  // The controls hide while nobody moves.
+  await page.mouse.move(40, 40);
+  await page.mouse.move(80, 80);
   await page.locator('#details').click();
   const row = page.locator('dl.table div', { hasText: word }).locator('dd');
   const text = await until('the path', async () => {
@@ -48,10 +57,19 @@ async function detail(page, word) {
   return text;
 }
 
-for (const over of ['udp', 'tcp']) {
-  test(`a page that may use relays alone plays over ${over}`, { timeout: 60_000 }, async () => {
+const WAYS = [
+  { over: 'udp', matching: '^turn:.*=udp$' },
+  { over: 'tcp', matching: '^turn:.*=tcp$' },
+  { over: 'tls', on: " on HTTPS's port", matching: '^turns:' },
+  { over: 'tls', on: ' on a port of its own', matching: '^turns:', port: () => box.turnsPort },
+];
+
+for (const { over, on = '', matching, port } of WAYS) {
+  test(`a page that may use relays alone plays over ${over}${on}`, { timeout: 60_000 }, async () => {
     const began = performance.now();
-    const page = await open(browser, `${box.base}/pgm`, { before: `(${relayOnly})('${over}')` });
+    const page = await open(browser, `${box.base}/pgm`, {
+      before: `(${relayOnly})(${JSON.stringify(matching)}, ${port?.() ?? 0})`,
+    });
     await pictureMoves(page, 30);
     console.log(`relayed over ${over}: 30 pictures after ${(performance.now() - began).toFixed(0)} ms`);
     assert.equal(await detail(page, 'Path'), `relayed · ${over.toUpperCase()}`);
@@ -77,8 +95,8 @@ test('a page that reaches the box directly does not use the relay', { timeout: 6
     page.reload(),
   ]);
   const links = (await answer.headersArray()).filter(({ name }) => name.toLowerCase() === 'link');
-  assert.equal(links.length, 2, 'WHEP names the relay, over UDP and over TCP');
-  for (const { value } of links) assert.match(value, /^<turn:127\.0\.0\.1:.*rel="ice-server"; username="/);
+  assert.equal(links.length, 3, 'WHEP names the relay, over UDP, TCP and TLS');
+  for (const { value } of links) assert.match(value, /^<turns?:127\.0\.0\.1:.*rel="ice-server"; username="/);
   assert.deepEqual(page.faults, []);
   await page.context().close();
 });

@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
-const BUDGET_BYTES = 30_000;
+// 34,000: HTTPS, signing in and setting up have each some words and a control in the page.
+const BUDGET_BYTES = 34_000;
 const assets = new URL('../dist/assets/', import.meta.url);
 const sizes = readdirSync(assets)
   .filter((name) => /\.(js|css)$/.test(name))
@@ -17,7 +18,7 @@ if (script === 0 || script >= BUDGET_BYTES) {
 }
 
 const page = readFileSync(new URL('../dist/index.html', import.meta.url), 'utf8');
-for (const placeholder of ['%ROOT%', '%ASSETS%', '%STREAM%']) {
+for (const placeholder of ['%ROOT%', '%ASSETS%', '%STREAM%', '%TRUST%']) {
   if (!page.includes(placeholder)) {
     console.error(`dist/index.html has lost ${placeholder}, which the box fills in`);
     process.exitCode = 1;

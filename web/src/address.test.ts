@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { firstPlace, type Memory, placeUrl, readPlace, sharedUrl, site, socketUrl, whepUrl } from './address';
+import {
+  firstPlace,
+  type Memory,
+  placeUrl,
+  readPlace,
+  sharedUrl,
+  site,
+  socketUrl,
+  trustUrl,
+  whepUrl,
+} from './address';
 
 function memory(values: Record<string, string> = {}): Memory {
   return {
@@ -10,6 +20,14 @@ function memory(values: Record<string, string> = {}): Memory {
     },
   };
 }
+
+describe('the way to HTTPS', () => {
+  it('is told by a box that has it, to a page that has not', () => {
+    expect(trustUrl('http://box:8889/', 'trust')).toBe('http://box:8889/trust');
+    expect(trustUrl('http://box:8889/', '')).toBeNull();
+    expect(trustUrl('http://box:8889/', '%TRUST%')).toBeNull();
+  });
+});
 
 describe('site', () => {
   it('finds the root from each depth', () => {

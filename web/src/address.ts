@@ -41,6 +41,11 @@ export function site(href: string, rootMeta: string, streamMeta: string): Site {
   };
 }
 
+/** Where to read how this device gets HTTPS; `null` where it has it, or the box has none. */
+export function trustUrl(root: string, trustMeta: string): string | null {
+  return trustMeta && !trustMeta.startsWith('%') ? new URL(trustMeta, root).href : null;
+}
+
 export function readPlace(href: string, at: Site): Place {
   const query = new URL(href).searchParams;
   const view = query.get('view');

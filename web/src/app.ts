@@ -15,6 +15,7 @@ import {
   shortName,
   site,
   socketUrl,
+  trustUrl,
   whepUrl,
 } from './address';
 import { DelayMeter } from './delay/delay';
@@ -50,7 +51,12 @@ export class App {
   /** Lets go of the player that is followed. */
   #unfollow = () => {};
 
-  constructor(at: Site, memory: Memory) {
+  constructor(
+    at: Site,
+    memory: Memory,
+    /** Where to read how this device gets HTTPS, where it has none. */
+    readonly trust: string | null = null,
+  ) {
     this.#site = at;
     this.#memory = memory;
     this.place = new Store(firstPlace(location.href, at, memory));
@@ -232,5 +238,6 @@ const meta = (name: string): string =>
   document.querySelector<HTMLMetaElement>(`meta[name="returnfeed-${name}"]`)?.content ?? '';
 
 export function browserApp(): App {
-  return new App(site(location.href, meta('root'), meta('stream')), browserMemory);
+  const at = site(location.href, meta('root'), meta('stream'));
+  return new App(at, browserMemory, trustUrl(at.root, meta('trust')));
 }

@@ -66,7 +66,7 @@ fn to_keep(language: Language) -> &'static str {
     }
 }
 
-fn html(language: Language, title: &str, body: &str) -> String {
+pub(in crate::http) fn html(language: Language, title: &str, body: &str) -> String {
     let code = language.code();
     format!(
         "<!DOCTYPE html><html lang=\"{code}\"><head><meta charset=\"utf-8\">\
@@ -82,4 +82,6 @@ const STYLE: &str = "\
     a{color:#8cf}\
     .button{display:inline-block;padding:.8rem 1.6rem;border-radius:.6rem;background:#8cf;color:#111;\
     font-weight:600;text-decoration:none}\
+    h2{font-size:1.1rem;text-align:left;margin:1.6rem 0 0}ol{text-align:left;padding-left:1.3rem}\
+    .print{font-family:monospace;font-size:.8rem;word-break:break-all}\
     .address{font-size:1.6rem;font-weight:600;word-break:break-all}";

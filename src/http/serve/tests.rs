@@ -130,7 +130,7 @@ async fn a_body_that_dribbles_in_is_given_up_and_a_slow_but_steady_one_is_not() 
         let (client, stream) = duplex(64 << 10);
         let peer = SocketAddr::from(([10, 0, 0, 9], 1000));
         let place = connections.admit(peer.ip(), true).unwrap();
-        tokio::spawn(server.clone().http(stream, peer, false, place, CancellationToken::new()));
+        tokio::spawn(server.clone().http(stream, None, peer, false, place, CancellationToken::new()));
         client
     };
     let head = "POST / HTTP/1.1\r\nHost: box\r\nContent-Length: 40000\r\n\r\n";

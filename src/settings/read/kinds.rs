@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use toml::de::DeValue;
 
@@ -89,11 +91,11 @@ pub(super) fn passphrase(value: &DeValue<'_>) -> Result<Passphrase, Fault> {
     })
 }
 
-pub(super) fn listen_address(value: &DeValue<'_>, example: &str) -> Result<SocketAddr, Fault> {
+pub(super) fn listen_address(key: &str, value: &DeValue<'_>, example: &str) -> Result<SocketAddr, Fault> {
     let wanted = "an address and a port in quotes";
-    let text = value.as_str().ok_or_else(|| wrong_type("listen", wanted, value, example))?;
+    let text = value.as_str().ok_or_else(|| wrong_type(key, wanted, value, example))?;
     let remedy =
-        format!("write an IP address and a port, as in `listen = {example}`; `[::]` means every IPv6 and IPv4 address");
+        format!("write an IP address and a port, as in `{key} = {example}`; `[::]` means every IPv6 and IPv4 address");
     let address: SocketAddr = text
         .parse()
         .map_err(|_| Fault::new(format!("`{}` is no address to listen on", shown(text)), remedy.clone()))?;
@@ -123,6 +125,16 @@ pub(super) fn network(key: &str, value: &DeValue<'_>) -> Result<IpNet, Fault> {
         return Err(Fault::new(format!("`{}` is everybody", shown(text)), remedy));
     }
     Ok(network.trunc())
+}
+
+/// A file by its whole path.
+pub(super) fn file(key: &str, value: &DeValue<'_>, example: &str) -> Result<PathBuf, Fault> {
+    let path = PathBuf::from(text(key, value, &format!("\"{example}\""))?);
+    if !path.is_absolute() {
+        let remedy = format!("write it as `{key} = \"{example}\"`");
+        return Err(Fault::new(format!("`{}` does not begin with /", shown(&path.to_string_lossy())), remedy));
+    }
+    Ok(path)
 }
 
 pub(super) fn own_address(value: &DeValue<'_>) -> Result<Ipv4Network, Fault> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::kinds::{
-    boolean, camera_name, gateway, input, integer, name_server, network, one_of, own_address, passphrase, port,
+    boolean, camera_name, file, gateway, input, integer, name_server, network, one_of, own_address, passphrase, port,
     public_address, small, text, vmix_host,
 };
 use super::{Fault, Found, Reader, Span, Table, schema};
@@ -21,6 +21,29 @@ impl Reader<'_> {
         {
             self.settings.http.trusted_proxies = proxies.value;
         }
+    }
+
+    pub(super) fn https(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
+        let listen = self.listen_if_given(table, schema::HTTPS_LISTEN, "\"[::]:8443\"", listens);
+        let enabled = self.value(table, "enabled", |v| boolean("enabled", v, "true"));
+        let certificate =
+            self.value(table, "certificate", |v| file("certificate", v, "/etc/returnfeed/box.example.crt"));
+        let key = self.value(table, "key", |v| file("key", v, "/etc/returnfeed/box.example.key"));
+        for (one, other) in [("certificate", "key"), ("key", "certificate")] {
+            if let Some(value) = table.values.get(one)
+                && !table.values.contains_key(other)
+            {
+                let fault =
+                    Fault::new(format!("`{one}` without `{other}` says nothing"), "name both files, or neither");
+                self.fault(&value.span(), fault);
+            }
+        }
+        let redirect = self.value(table, "redirect", |v| boolean("redirect", v, "true"));
+        let https = &mut self.settings.https;
+        https.listen = listen;
+        https.enabled = enabled.map(|found| found.value);
+        https.own = certificate.zip(key).map(|(certificate, key)| (certificate.value, key.value));
+        https.redirect = redirect.is_some_and(|found| found.value);
     }
 
     pub(super) fn srt(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
@@ -58,6 +81,8 @@ impl Reader<'_> {
 
     pub(super) fn turn(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
         self.settings.turn.listen = self.listen(table, schema::TURN_LISTEN, self.settings.turn.listen, listens);
+        let tls = self.address_if_given(table, "tls_listen", schema::TURN_TLS_LISTEN, "\"[::]:5349\"", listens);
+        self.settings.turn.tls_listen = tls.unwrap_or(self.settings.turn.tls_listen);
         if let Some(wanted) = self.value(table, "enabled", |v| boolean("enabled", v, "true")) {
             self.settings.turn.enabled = wanted.value;
         }

@@ -33,7 +33,7 @@ pub(super) async fn accept(listener: TcpListener, handle: Handle) {
         match listener.accept().await {
             Ok((stream, client)) => {
                 let Ok(local) = stream.local_addr() else { continue };
-                freshen(&stream);
+                prepare(&stream);
                 tokio::spawn(handle.clone().serve(stream, client, local));
             }
             Err(err) => {
@@ -45,7 +45,8 @@ pub(super) async fn accept(listener: TcpListener, handle: Handle) {
     }
 }
 
-fn freshen(stream: &TcpStream) {
+/// Readies the TCP stream of a client, below its TLS if there is some, for [`Handle::serve`].
+pub fn prepare(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let set = socket
         .set_tcp_nodelay(true)

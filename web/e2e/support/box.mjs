@@ -97,16 +97,17 @@ process.on('exit', () => {
 
 /** A box that can be killed and started again with the same settings and addresses. */
 export class Box {
-  static async start({ vmixPort = 1, host = '127.0.0.1', more = '' } = {}) {
+  static async start({ vmixPort = 1, host = '127.0.0.1', more = '', http = '' } = {}) {
     const box = new Box();
     box.home = mkdtempSync(join(tmpdir(), 'returnfeed-e2e-'));
-    const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
-    [box.httpPort, box.srtPort, box.webrtcPort, box.turnPort] = ports;
+    const ports = [await freePort(), await freePort(), await freePort(), await freePort(), await freePort()];
+    [box.httpPort, box.srtPort, box.webrtcPort, box.turnPort, box.turnsPort] = ports;
     box.settings = join(box.home, 'returnfeed.toml');
     writeFileSync(
       box.settings,
       `[http]
 listen = "${host}:${box.httpPort}"
+${http}
 [srt]
 listen = "${host}:${box.srtPort}"
 latency_ms = 20
@@ -114,6 +115,7 @@ latency_ms = 20
 listen = "${host}:${box.webrtcPort}"
 [turn]
 listen = "${host}:${box.turnPort}"
+tls_listen = "${host}:${box.turnsPort}"
 [vmix]
 host = "127.0.0.1"
 tcp_port = ${vmixPort}

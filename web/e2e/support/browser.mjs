@@ -12,9 +12,10 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-/** `program`: another than Debian's. `insists`: on a touch before it plays anything aloud, as browsers do that people use. */
-export const launch = ({ insists = false, program } = {}) =>
+/** `program`: another than Debian's. `home`: whose authorities it trusts. `insists`: on a touch before it plays anything aloud, as browsers do that people use. */
+export const launch = ({ insists = false, program, home } = {}) =>
   chromium.launch({
+    ...(home ? { env: { ...process.env, HOME: home } } : {}),
     executablePath: program ?? process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     args: [
@@ -27,8 +28,16 @@ export const launch = ({ insists = false, program } = {}) =>
  * A page in a profile of its own; whatever it throws or logs as an error is kept in `page.faults`. `before` runs in
  * the page ahead of its own script.
  */
-export async function open(browser, url, { locale = 'en-US', width = 1280, height = 720, before } = {}) {
-  const context = await browser.newContext({ locale, viewport: { width, height } });
+export async function open(
+  browser,
+  url,
+  { locale = 'en-US', width = 1280, height = 720, before, anyAuthority = false } = {},
+) {
+  const context = await browser.newContext({
+    locale,
+    viewport: { width, height },
+    ignoreHTTPSErrors: anyAuthority,
+  });
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));

@@ -56,6 +56,8 @@ export const en = {
   lamp_hint: 'Tap for controls',
   lamp_no_wake: 'This browser cannot keep the screen on here: set the phone’s screen to stay on.',
   sleep_hint: 'This phone may go to sleep: set its screen to stay on.',
+  trust_hint: 'Over HTTPS the screen stays on by itself.',
+  trust_how: 'How to set it up',
   director_empty: 'No cameras known yet.',
 
   sound: 'Sound',

@@ -59,6 +59,8 @@ export const ko: Messages = {
   lamp_no_wake:
     '이 브라우저에서는 화면 켜짐을 유지할 수 없습니다. 휴대폰 설정에서 화면 자동 꺼짐을 해제하세요.',
   sleep_hint: '휴대폰 화면이 꺼질 수 있습니다. 설정에서 화면 자동 꺼짐을 해제하세요.',
+  trust_hint: 'HTTPS로 열면 화면이 저절로 꺼지지 않습니다.',
+  trust_how: '설정 방법',
   director_empty: '아직 카메라 정보가 없습니다.',
 
   sound: '소리',

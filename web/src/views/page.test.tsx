@@ -430,6 +430,17 @@ describe('a phone that will go to sleep', () => {
   });
 });
 
+describe('a page over plain HTTP', () => {
+  it('says where to read about HTTPS only where the box has it', async () => {
+    await click('#details');
+    expect(root.querySelector('.trust')).toBeNull();
+    await click('.panel header button');
+    Object.assign(app, { trust: 'http://192.168.1.20:8889/trust' });
+    await click('#details');
+    expect(find('.trust').getAttribute('href')).toBe('http://192.168.1.20:8889/trust');
+  });
+});
+
 describe('parts', () => {
   it('takes host and port out of SRT addresses', () => {
     expect(hostAndPort('srt://box.local:8890?x=1')).toEqual({ host: 'box.local', port: '8890' });

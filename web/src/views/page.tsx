@@ -15,7 +15,7 @@ import { Picture } from './picture';
 import { ProblemHelp, Setup } from './setup';
 import { Share } from './share';
 import { SoundChip, SoundControl, SoundPanel, SoundSource } from './sound';
-import { Details, ShowFlags, Status } from './status';
+import { Details, ShowFlags, Status, Trust } from './status';
 import { TallyFrame, TallySpoken, TallyWord } from './tally';
 import { TALLY_SPOKEN } from './words';
 
@@ -151,9 +151,12 @@ function useHelp(app: App) {
 function SleepHint({ app }: { app: App }) {
   if (!useStore(app.sleepHint)) return null;
   return (
-    <button type="button" class="sleep-hint" id="sleep-hint" onClick={() => app.closeSleepHint()}>
-      {t('sleep_hint')} <b>{t('close')}</b>
-    </button>
+    <>
+      <button type="button" class="sleep-hint" id="sleep-hint" onClick={() => app.closeSleepHint()}>
+        {t('sleep_hint')} <b>{t('close')}</b>
+      </button>
+      <Trust app={app} />
+    </>
   );
 }
 

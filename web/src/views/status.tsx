@@ -129,7 +129,21 @@ export function Details({ app, onClose }: { app: App; onClose: () => void }) {
           </div>
         ))}
       </dl>
+      <Trust app={app} />
     </Panel>
+  );
+}
+
+/** Over plain HTTP, where the box has HTTPS: what that would bring, and how. */
+export function Trust({ app }: { app: App }) {
+  if (app.trust === null) return null;
+  return (
+    <p class="hint">
+      {t('trust_hint')}{' '}
+      <a class="trust" href={app.trust}>
+        {t('trust_how')}
+      </a>
+    </p>
   );
 }
 

@@ -1,0 +1,102 @@
+//! Dates of certificates on a box that has no battery for its clock.
+
+use std::time::{Duration, SystemTime};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A certificate begins so long before the day it is made: the box's clock may be ahead of the phones'.
+const BEGINS_BEFORE: Duration = DAY.saturating_mul(90);
+
+/// From its begin to its end. iOS and macOS take 825 days at most of an authority that a person added (Apple, "Requirements
+/// for trusted certificates in iOS 13 and macOS 10.15"); no other system asks for less.
+const HOLDS: Duration = DAY.saturating_mul(820);
+
+/// It is made anew when less is left: so much a box may always lie in a drawer, after whichever day it was last used.
+const RENEWED_BEFORE: Duration = DAY.saturating_mul(548);
+
+/// A clock that is so far ahead of the program's own age is wrong.
+const NO_PROGRAM_IS_OLDER: Duration = DAY.saturating_mul(20 * 365);
+
+/// The best guess at the present, which is never earlier than what is certain: the program has been `built` and the
+/// box has seen `last_seen`. A clock without a battery begins anew at each start, and never runs ahead by itself.
+pub(super) fn today(clock: SystemTime, built: SystemTime, last_seen: Option<SystemTime>) -> SystemTime {
+    let believable = |time: &SystemTime| time.duration_since(built).is_ok_and(|age| age < NO_PROGRAM_IS_OLDER);
+    [Some(clock), last_seen].into_iter().flatten().filter(believable).fold(built, SystemTime::max)
+}
+
+/// From when until when a certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) begins: SystemTime,
+    pub(super) ends: SystemTime,
+}
+
+impl Validity {
+    /// Of a certificate that is made today.
+    pub(super) fn from(today: SystemTime) -> Self {
+        let begins = today - BEGINS_BEFORE;
+        Self { begins, ends: begins + HOLDS }
+    }
+
+    /// Whether it is time for another.
+    pub(super) fn is_due(self, today: SystemTime) -> bool {
+        today < self.begins || today + RENEWED_BEFORE > self.ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1 January 2026.
+    fn built() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600)
+    }
+
+    #[test]
+    fn the_present_is_never_before_what_is_certain_and_never_absurd() {
+        let year = DAY * 365;
+        let epoch = SystemTime::UNIX_EPOCH;
+        for (clock, last_seen, today, what) in [
+            (epoch, None, built(), "no battery, first start"),
+            (epoch, Some(built() + year), built() + year, "no battery, a later start"),
+            (built() + year * 2, Some(built() + year), built() + year * 2, "the clock was set by a time server"),
+            (built() + year, Some(built() + year * 2), built() + year * 2, "the clock was reset"),
+            (built() + year * 60, Some(built() + year), built() + year, "a clock gone mad"),
+            (built() + year, Some(built() + year * 60), built() + year, "a fact gone mad"),
+            (epoch, Some(epoch), built(), "a newer program"),
+        ] {
+            assert_eq!(super::today(clock, built(), last_seen), today, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_phone_with_a_right_clock_takes_it_after_eighteen_months_in_a_drawer() {
+        let mut today = built();
+        let mut validity = Validity::from(today);
+        for _ in 0..2_000 {
+            today += DAY;
+            if validity.is_due(today) {
+                validity = Validity::from(today);
+            }
+            // The box is switched off today, and knows no other day when it is switched on again.
+            for in_drawer in [0, 30, 180, 548] {
+                let phone = today + DAY * in_drawer;
+                assert!(validity.begins < phone && phone <= validity.ends);
+            }
+        }
+        assert!(validity.begins < today - DAY * 80, "a phone that is behind");
+    }
+
+    #[test]
+    fn no_certificate_holds_longer_than_phones_take() {
+        let Validity { begins, ends } = Validity::from(built());
+        assert!(ends.duration_since(begins).unwrap() <= DAY * 825);
+    }
+
+    #[test]
+    fn one_of_the_future_is_made_anew() {
+        assert!(Validity::from(built() + DAY * 400).is_due(built()));
+        assert!(!Validity::from(built()).is_due(built() + DAY * 100));
+    }
+}

@@ -1,0 +1,15 @@
+//! HTTPS's certificates: the box's own authority, the certificates it issues, and those a person brings.
+//!
+//! Owns: the authority's key and certificate, which names and addresses a certificate is for, when it is renewed, and
+//! which one a client gets. Does not own: connections, nor how people come to trust the authority (`http`).
+//! `docs/decisions/0010-dates-without-a-clock.md` has the rule for dates.
+
+mod authority;
+mod dates;
+mod issued;
+mod keeper;
+mod own;
+mod served;
+
+pub use authority::Authority;
+pub use keeper::{Config, Keeper, NotKept};
