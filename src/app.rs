@@ -241,6 +241,7 @@ impl App {
         let portal = convert::portal(&settings, identity.as_ref(), &clock);
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
         let handles = http::Handles {
+            connections: http::Connections::new(clock.clone()),
             clock,
             access,
             hub,

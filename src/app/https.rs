@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio_rustls::rustls::ServerConfig;
@@ -89,9 +89,12 @@ fn certified(
     Ok((keeper.server()?, keeper, listener.local_addr()?))
 }
 
+/// 1 January 2026: the program is no older, whatever the time of its file.
+const NO_OLDER: Duration = Duration::from_secs(1_767_225_600);
+
 /// When the program was made: the image gives its files the time of what it was made of, and cargo writes it when it
 /// builds.
 fn built() -> SystemTime {
     let modified = || -> io::Result<SystemTime> { std::fs::metadata(std::env::current_exe()?)?.modified() };
-    modified().unwrap_or(SystemTime::UNIX_EPOCH)
+    modified().unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH + NO_OLDER)
 }

@@ -55,7 +55,7 @@ use address::Named;
 pub use captive::Portal;
 pub use ice::Ice;
 use refusal::Refused;
-pub use serve::{Door, Tls};
+pub use serve::{Connections, Door, Tls};
 pub use trust::Https;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.
@@ -66,6 +66,8 @@ const MOST_BODY_BYTES: usize = 64 << 10;
 pub struct Handles {
     /// Time.
     pub clock: Clock,
+    /// Who is connected.
+    pub connections: Connections,
     /// The gate in front of every route.
     pub access: Access,
     /// The streams.
@@ -134,7 +136,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let proxies = Arc::new(caller::Proxies::new(trusted_proxies));
-    let server = serve::Server { clock: handles.clock.clone(), router: router(handles), proxies };
+    let server = serve::Server { connections: handles.connections.clone(), router: router(handles), proxies };
     server.run(doors, shutdown).await;
     Ok(())
 }

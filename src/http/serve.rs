@@ -29,12 +29,12 @@ use tower::ServiceExt;
 
 use super::caller::{Caller, Proxies};
 use super::turn;
-use crate::clock::Clock;
 use body::{Answering, Punctual};
-use connections::{Connections, FIRST_REQUEST_WITHIN, Place};
+pub use connections::Connections;
+use connections::{FIRST_REQUEST_WITHIN, Place};
 
 mod body;
-mod connections;
+pub(super) mod connections;
 #[cfg(test)]
 mod tests;
 
@@ -48,10 +48,12 @@ const PEER_GONE_AFTER: Duration = Duration::from_secs(5);
 const MOST_BUFFERED: usize = 64 << 10;
 
 /// Requests at once over one connection of HTTP/2, and what may come in of all their bodies before it is looked at.
-const MOST_STREAMS: u32 = 64;
+const MOST_STREAMS: u32 = 16;
 const MOST_STREAM_BYTES: u32 = 64 << 10;
-const MOST_CONNECTION_BYTES: u32 = 256 << 10;
-const MOST_HEADER_BYTES: u32 = 16 << 10;
+const MOST_CONNECTION_BYTES: u32 = 128 << 10;
+const MOST_HEADER_BYTES: u32 = 8 << 10;
+/// What waits unsent for each of them.
+const MOST_ANSWER_BYTES: usize = 16 << 10;
 
 /// How often connections are looked at that have nothing to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -83,15 +85,14 @@ pub struct Tls {
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) router: Router,
-    pub(super) clock: Clock,
     pub(super) proxies: Arc<Proxies>,
+    pub(super) connections: Connections,
 }
 
 impl Server {
     /// Serves until `shutdown` resolves, then lets open requests finish.
     pub(super) async fn run(self, doors: Vec<Door>, shutdown: impl Future<Output = ()>) {
-        let (connections, stopping, open) =
-            (Connections::new(self.clock.clone()), CancellationToken::new(), TaskTracker::new());
+        let (connections, stopping, open) = (self.connections.clone(), CancellationToken::new(), TaskTracker::new());
         for door in doors {
             let (server, connections, stopping) = (self.clone(), connections.clone(), stopping.clone());
             let tasks = open.clone();
@@ -214,7 +215,7 @@ fn builder() -> Builder<TokioExecutor> {
         .max_concurrent_streams(MOST_STREAMS)
         .initial_stream_window_size(MOST_STREAM_BYTES)
         .initial_connection_window_size(MOST_CONNECTION_BYTES)
-        .max_send_buf_size(MOST_BUFFERED)
+        .max_send_buf_size(MOST_ANSWER_BYTES)
         .max_header_list_size(MOST_HEADER_BYTES)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Handles;
+use super::serve::connections;
 use super::wire::{ProblemReport, Tally, TrackReport};
 use crate::hub::{SourceStatus, StreamStatus, TransportStats};
 use crate::media::TransformProblem;
@@ -22,6 +23,7 @@ struct Status<'a> {
     sessions: Vec<SessionReport>,
     vmix: VmixReport,
     tally: Tally<'a>,
+    connections: ConnectionsReport,
     problems: Vec<ProblemReport>,
 }
 
@@ -41,9 +43,21 @@ pub(super) async fn status(State(handles): State<Handles>) -> Response {
             version: snapshot.link.version.clone(),
         },
         tally: Tally::new(&snapshot, now),
+        connections: ConnectionsReport {
+            now: handles.connections.count(),
+            most: connections::MOST,
+            most_of_one_address: connections::MOST_OF_ONE,
+        },
         problems: handles.problems.list().into_iter().map(ProblemReport::from).collect(),
     };
     Json(status).into_response()
+}
+
+#[derive(Serialize)]
+struct ConnectionsReport {
+    now: usize,
+    most: usize,
+    most_of_one_address: usize,
 }
 
 #[derive(Serialize)]

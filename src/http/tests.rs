@@ -76,6 +76,7 @@ impl Bench {
         }));
         let reachable = |listen: SocketAddr| vec![SocketAddr::from(([10, 0, 0, 7], listen.port()))];
         let handles = Handles {
+            connections: Connections::new(clock.clone()),
             clock,
             access,
             hub,
@@ -296,6 +297,7 @@ async fn the_status_is_whole_without_a_source_or_vmix() {
     assert_eq!(status["tally"]["source"], "unknown");
     assert_eq!(status["tally"]["age_ms"], serde_json::Value::Null);
     assert_eq!(status["vmix"]["state"], "waiting");
+    assert_eq!(status["connections"], serde_json::json!({ "now": 0, "most": 2048, "most_of_one_address": 512 }));
     for list in ["streams", "sessions", "problems"] {
         assert_eq!(status[list], serde_json::json!([]), "{list}");
     }

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::*;
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 
 /// Far longer than anything here takes.
 const PATIENT: Duration = Duration::from_secs(60);
@@ -26,16 +27,21 @@ struct Served {
 fn server(router: Router) -> (Server, ManualClock) {
     let (clock, hand) = Clock::manual();
     let proxies = Arc::new(Proxies::new(vec!["127.0.0.1/32".parse().unwrap()]));
-    (Server { router, clock, proxies }, hand)
+    (Server { router, proxies, connections: Connections::new(clock) }, hand)
 }
 
 async fn serve(router: Router) -> Served {
     let (server, hand) = server(router);
+    let (address, running, stop) = serve_with(server).await;
+    Served { address, hand, running, stop }
+}
+
+async fn serve_with(server: Server) -> (SocketAddr, JoinHandle<()>, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(server.run(vec![Door { listener, tls: None }], stopped.map(drop)));
-    Served { address, hand, running, stop }
+    (address, running, stop)
 }
 
 /// Who asks under which name, as the routes see it.
@@ -85,8 +91,7 @@ async fn http_2_is_spoken_and_its_authority_is_the_host() {
     assert_eq!(body, "127.0.0.1 false box.example:8889");
 }
 
-#[tokio::test]
-async fn a_connection_that_sends_its_request_too_slowly_is_closed_and_a_web_socket_is_not() {
+fn echo() -> Router {
     let echo = |upgrade: WebSocketUpgrade| async {
         upgrade.on_upgrade(|mut socket| async move {
             while let Some(Ok(message)) = socket.recv().await {
@@ -94,7 +99,92 @@ async fn a_connection_that_sends_its_request_too_slowly_is_closed_and_a_web_sock
             }
         })
     };
-    let served = serve(Router::new().route("/ws", get(echo))).await;
+    Router::new().route("/ws", get(echo))
+}
+
+async fn answers(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> bool {
+    socket.send("still there?".into()).await.unwrap();
+    let answer = timeout(PATIENT, socket.next()).await.unwrap();
+    answer.is_some_and(|answer| answer.is_ok_and(|message| message.into_text().unwrap().as_str() == "still there?"))
+}
+
+#[tokio::test]
+async fn a_flood_of_one_address_costs_its_own_oldest_connections_and_no_web_socket() {
+    crate::system::raise_open_files();
+    let (mut server, _hand) = server(echo());
+    // Whoever is trusted stands for many.
+    server.proxies = Arc::default();
+    let served = serve_with(server).await;
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", served.0)).await.unwrap();
+    let mut flood = Vec::new();
+    for _ in 0..connections::MOST_OF_ONE + 50 {
+        flood.push(TcpStream::connect(served.0).await.unwrap());
+    }
+    let request = "GET /none HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n";
+    assert!(exchange(served.0, request).await.starts_with("HTTP/1.1 404"));
+    // The oldest 52: with the WebSocket and the request there were so many too many.
+    for stream in &mut flood[..52] {
+        let ended = timeout(PATIENT, stream.read_u8()).await.expect("it is closed");
+        assert!(ended.is_err());
+    }
+    assert!(flood[60].read_u8().now_or_never().is_none(), "a newer one is open");
+    assert!(answers(&mut socket).await);
+}
+
+#[tokio::test]
+async fn over_tls_what_is_neither_http_nor_wanted_is_closed_and_http_loses_no_byte() {
+    let (server, _hand) = server(mirror());
+    let config = certified();
+    for (pages, sent, answer) in [
+        (true, &b"GET / HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n"[..], Some("127.0.0.1 true box")),
+        (false, b"GET / HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n", None),
+        // Allocate of TURN.
+        (true, &[0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42], None),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tls = Tls { config: config.0.clone(), relay: None, pages };
+        let running = tokio::spawn(server.clone().run(vec![Door { listener, tls: Some(tls) }], std::future::pending()));
+        let connector = tokio_rustls::TlsConnector::from(config.1.clone());
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let mut got = Vec::new();
+        let _ = timeout(PATIENT, stream.read_to_end(&mut got)).await.expect("it ends");
+        let got = String::from_utf8_lossy(&got).into_owned();
+        match answer {
+            Some(answer) => assert!(got.ends_with(answer), "{got}"),
+            None => assert_eq!(got, ""),
+        }
+        running.abort();
+    }
+}
+
+/// Both ends of TLS, the client's trusting the server's.
+fn certified() -> (Arc<ServerConfig>, Arc<tokio_rustls::rustls::ClientConfig>) {
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    let keeper = crate::tls::Keeper::new(
+        crate::tls::Config {
+            store: None,
+            names: vec!["box".into()],
+            addresses: Vec::new,
+            own: None,
+            built: std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+        },
+        Clock::system(),
+        crate::problems::Problems::default(),
+    )
+    .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(keeper.authority().der.clone().into()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    (keeper.server().unwrap(), Arc::new(client.with_root_certificates(roots).with_no_client_auth()))
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_its_request_too_slowly_is_closed_and_a_web_socket_is_not() {
+    let served = serve(echo()).await;
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", served.address)).await.unwrap();
     let mut slow = TcpStream::connect(served.address).await.unwrap();
     slow.write_all(b"GET /ws HTTP/1.1\r\nHost: box\r\nX-Slow: ").await.unwrap();
@@ -111,9 +201,7 @@ async fn a_connection_that_sends_its_request_too_slowly_is_closed_and_a_web_sock
     }
     served.hand.advance(connections::IDLE_FOR * 2);
     tokio::time::sleep(LOOK_EVERY * 2).await;
-    socket.send("still there?".into()).await.unwrap();
-    let answer = timeout(PATIENT, socket.next()).await.unwrap().unwrap().unwrap();
-    assert_eq!(answer.into_text().unwrap().as_str(), "still there?");
+    assert!(answers(&mut socket).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +213,7 @@ async fn a_body_that_dribbles_in_is_given_up_and_a_slow_but_steady_one_is_not() 
         told.notify_one();
     };
     let (server, _hand) = server(Router::new().route("/", post(take)));
-    let connections = Connections::new(server.clock.clone());
+    let connections = server.connections.clone();
     let connect = || {
         let (client, stream) = duplex(64 << 10);
         let peer = SocketAddr::from(([10, 0, 0, 9], 1000));
