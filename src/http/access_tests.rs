@@ -99,6 +99,7 @@ async fn a_stranger_walks_over_every_route_and_gets_what_is_no_secret() {
     // Everything that gives anything at all to somebody who shows nothing.
     let given = [
         ("GET", "/", 200),
+        ("GET", "/admin", 200),
         ("GET", "/api/v1/session", 200),
         ("DELETE", "/api/v1/session", 204),
         ("GET", "/assets/setup-sheet.css", 200),

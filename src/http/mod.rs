@@ -162,6 +162,7 @@ fn routes(handles: &Handles) -> Routes {
     let endpoint = || post(whep::create).get(whep::probe);
     routes
         .add(Role::Anyone, "/", get(page::index))
+        .add(Role::Anyone, "/admin", get(page::administrator))
         .add(Role::Anyone, "/{first}", get(page::stream))
         .add(Role::Anyone, "/{first}/", get(page::without_slash))
         .add(Role::Anyone, "/{first}/{second}", get(page::stream))
