@@ -29,6 +29,7 @@ use crate::system::{Store, Supervisor, logging, reachable};
 use crate::update::Updates;
 use crate::{http, srt, tally, transcode, turn, webrtc};
 
+mod access;
 mod callers;
 mod convert;
 mod https;
@@ -125,6 +126,9 @@ struct App {
     parts: Parts,
     pulses: Pulses,
     problems: Problems,
+    access: Access,
+    /// The port of HTTPS as browsers reach it, where it is on.
+    https_port: Option<u16>,
     about: watch::Sender<Arc<http::About>>,
     vmix: watch::Sender<tally::VmixConfig>,
     callers: Callers,
@@ -157,8 +161,9 @@ impl App {
         let clock = Clock::system();
         let problems = Problems::default();
         let https = https::bind(&settings, &machine, &clock, &problems)?;
+        let https_port = https.as_ref().map(|https| https.told.port);
         let Machine { store, identity, updates, lamps } = machine;
-        let access = Access::new(identity.as_ref().map(|identity| identity.setup_code.as_str()), clock.clone());
+        let access = access::gate(&settings, https_port, identity.as_ref(), store.as_ref(), &clock);
         let sound = convert::sound(&settings);
         let renditions = Renditions {
             picture: Arc::new(transcode::picture),
@@ -240,10 +245,14 @@ impl App {
         }
         let portal = convert::portal(&settings, identity.as_ref(), &clock);
         let callers = Callers::new(sinks, problems.clone(), clock.clone(), tasks.clone(), stopping.clone());
+        let guests = http::Guests::default();
+        let sending_away = guests.clone().watch(access.clone(), sessions.clone(), stopping.clone());
+        parts.start("what ends sessions of who may not watch any more", sending_away.map(Ok));
+        parts.start("what keeps who was let in", access::keep(access.clone(), stopping.clone()).map(Ok));
         let handles = http::Handles {
             connections: http::Connections::new(clock.clone()),
             clock,
-            access,
+            access: access.clone(),
             hub,
             sessions,
             tally: tally_reader,
@@ -256,6 +265,7 @@ impl App {
             portal,
             ice,
             https: https.as_ref().map(|https| https.told.clone()),
+            guests: guests.clone(),
         };
         let mut doors = vec![http::Door { listener: pages, tls: None }];
         if let Some(https) = https {
@@ -278,6 +288,8 @@ impl App {
             parts,
             pulses,
             problems,
+            access,
+            https_port,
             about,
             vmix,
             callers,
@@ -317,6 +329,7 @@ impl App {
             changed
         });
         self.callers.apply(&new);
+        self.access.apply(convert::policy(&new, self.https_port));
         *self.current.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = new;
     }
 

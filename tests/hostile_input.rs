@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use returnfeed::{codec, http, mpegts, settings, simulator, srt, tally, transcode, turn, update, webrtc};
+use returnfeed::{access, codec, http, mpegts, settings, simulator, srt, tally, transcode, turn, update, webrtc};
 
 type Target = (&'static str, fn(&[u8]));
 
@@ -12,6 +12,7 @@ type Target = (&'static str, fn(&[u8]));
 const TARGETS: &[Target] = &[
     ("aac", codec::fuzzing::aac),
     ("browser_video", transcode::fuzzing::browser_video),
+    ("cookies", http::fuzzing::cookies),
     ("dtls", webrtc::fuzzing::dtls),
     ("h264", codec::fuzzing::h264),
     ("h264_rewrite", codec::fuzzing::h264_rewrite),
@@ -28,6 +29,7 @@ const TARGETS: &[Target] = &[
     ("srt_datagrams", srt::fuzzing::srt_datagrams),
     ("srt_stream_id", srt::fuzzing::stream_id),
     ("stun", webrtc::fuzzing::stun),
+    ("tokens", access::fuzzing::tokens),
     ("turn", turn::fuzzing::turn),
     ("update", update::fuzzing::update),
     ("vmix_http", tally::fuzzing::vmix_http),

@@ -19,12 +19,15 @@ function assetPlaceholder(): Plugin {
   };
 }
 
-export default defineConfig({
+/** The administrator's page is built by itself (`--mode admin`), so that viewers' phones share nothing with it to load. */
+export default defineConfig(({ mode }) => ({
   base: './',
   plugins: [assetPlaceholder()],
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact' },
   build: {
     outDir: 'dist',
+    emptyOutDir: mode !== 'admin',
+    rollupOptions: { input: mode === 'admin' ? 'admin.html' : 'index.html' },
     target: ['chrome94', 'firefox93', 'safari15.4'],
     assetsInlineLimit: 0,
     modulePreload: false,
@@ -34,4 +37,4 @@ export default defineConfig({
     environment: 'node',
     include: ['src/**/*.test.{ts,tsx}'],
   },
-});
+}));

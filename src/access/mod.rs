@@ -1,33 +1,67 @@
 //! The gate: every publish, subscribe and command asks here first.
 //!
-//! Owns: the question ([`Request`]) and the answer ([`Refusal`]). Does not own: how a secret
-//! reached the box, nor what happens after the answer. The box's networks are trusted to watch and to
-//! send for now; what changes the box is for whoever has its set-up code. The callers already say who
-//! asks for what, from where and with which secret, so that a stricter policy needs no change of theirs.
+//! Owns: the question ([`Request`]) and the answer ([`Grant`] or [`Refusal`]), the secrets by which people show who
+//! they are, and what becomes of those who guess. Does not own: how a secret reached the box, nor what happens after
+//! the answer. What a person does here goes to the journal under the target `audit`: who, from where, what; never a
+//! secret.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
-use crate::clock::Clock;
 use crate::media::StreamName;
 
-mod guesses;
+mod brake;
+#[doc(hidden)]
+pub mod fuzzing;
+mod gate;
+mod ledger;
+mod networks;
+mod password;
+mod policy;
+mod publishing;
+mod secret;
+mod signing;
+#[cfg(test)]
+mod tests;
 
-use guesses::{Guarded, Outcome};
+pub use gate::{Access, Parts};
+pub use ledger::{ADMINISTRATOR_HOLDS, LONGEST_LINK, LONGEST_NAME, Link, MOST_LINKS, Memory, PIN_HOLDS};
+pub use networks::Interfaces;
+pub use password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
+pub use policy::{Policy, Secret, Viewing};
+pub use secret::{Token, is_link_token, is_token};
+pub use signing::Summary;
 
 /// After how long a wrong secret should be answered: slowly, but nothing may be held up meanwhile.
 pub const WRONG_ANSWERED_AFTER: Duration = Duration::from_secs(1);
 
+/// The target of what is written to the journal of who did what.
+pub const AUDIT: &str = "audit";
+
 /// What a caller must be to be let in. Later roles include the earlier ones' rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
+    /// Asks for what is no secret: the page without its picture, whether the box is well, to be let in.
+    Anyone,
     /// Watches streams and tally.
     Viewer,
     /// Sees every camera and the box's state.
     Director,
     /// Changes the box.
     Administrator,
+}
+
+impl Role {
+    /// As the API and the documentation name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Viewer => "viewer",
+            Self::Director => "director",
+            Self::Administrator => "administrator",
+        }
+    }
 }
 
 /// What a caller wants to do.
@@ -41,31 +75,159 @@ pub enum Action {
     Act(Role),
 }
 
-/// Who asks for what.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    /// What is asked for.
-    pub action: Action,
+/// Who asks, as far as the request shows.
+#[derive(Clone, Default)]
+pub struct Asker {
     /// The address the request came from; `None` for the box itself.
     pub from: Option<IpAddr>,
     /// Whether that address may only be passing the request on: it is a proxy's, or that of a browser which the page
     /// of another site makes ask.
     pub passed_on: bool,
-    /// A bearer token, PIN or passphrase, when one was given.
-    pub secret: Option<&'a str>,
+    /// Whether somebody unknown stands behind that address: a proxy that nobody vouches for.
+    pub hidden: bool,
+    /// Whether nobody on the way could read it.
+    pub secure: bool,
+    /// A bearer token or stream key, when one was given.
+    pub secret: Option<String>,
+    /// The viewer's token that a browser was given.
+    pub viewer: Option<String>,
+    /// The administrator's token that a browser was given.
+    pub administrator: Option<String>,
+}
+
+/// Secrets stay out of logs.
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, passed_on, hidden, secure, .. } = self;
+        f.debug_struct("Asker")
+            .field("from", from)
+            .field("passed_on", passed_on)
+            .field("hidden", hidden)
+            .field("secure", secure)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Asker {
+    /// As whom the box itself counts.
+    fn address(&self) -> IpAddr {
+        self.from.map_or(Ipv4Addr::LOCALHOST.into(), |from| from.to_canonical())
+    }
+
+    /// Whether it is a program on the machine itself, and nobody behind it.
+    fn is_here(&self) -> bool {
+        self.address().is_loopback() && !self.passed_on && !self.hidden
+    }
+}
+
+/// Who asks for what.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// What is asked for.
+    pub action: Action,
+    /// Who asks.
+    pub by: &'a Asker,
+}
+
+/// How somebody was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What was asked for is no secret.
+    NoneNeeded,
+    /// By being in one of the box's own networks.
+    Network,
+    /// By the PIN, with the token given for it.
+    Pin,
+    /// By a person's link.
+    Link {
+        /// Which one.
+        id: String,
+        /// Whose it is.
+        name: String,
+    },
+    /// By the administrator's password.
+    Password,
+    /// By the box's set-up code.
+    SetupCode,
+    /// By being on the machine itself.
+    Machine,
+    /// By a stream's key.
+    Key,
+}
+
+impl Way {
+    /// As the API and the journal name it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoneNeeded => "open",
+            Self::Network => "network",
+            Self::Pin => "pin",
+            Self::Link { .. } => "link",
+            Self::Password => "password",
+            Self::SetupCode => "setup_code",
+            Self::Machine => "machine",
+            Self::Key => "key",
+        }
+    }
+}
+
+/// Somebody was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// As what.
+    pub role: Role,
+    /// How.
+    pub way: Way,
+    /// From where; `None` for the box itself.
+    pub from: Option<IpAddr>,
+    /// What keeps it: whose end ends this too.
+    keeps: Keeps,
+}
+
+/// What a grant rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Keeps {
+    /// Nothing that ends.
+    Nothing,
+    /// The address, as it was seen.
+    Address { hidden: bool },
+    /// A link.
+    Link(String),
+    /// A sign-in by PIN; the token is hashed with the PIN of the day.
+    Pin(Token),
+    /// A sign-in by password.
+    Administrator(secret::Digest),
+}
+
+impl Grant {
+    fn to_anyone() -> Self {
+        Self { role: Role::Anyone, way: Way::NoneNeeded, from: None, keeps: Keeps::Nothing }
+    }
+}
+
+/// For the journal: `the administrator (password)`, `Crane 2's link`.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.way {
+            Way::Link { name, .. } => write!(f, "{name:?} by link"),
+            way => write!(f, "the {} ({})", self.role.word(), way.word()),
+        }
+    }
 }
 
 /// Why a request was turned down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A secret is needed, and none was given.
-    #[error("this needs the box's set-up code; it is in returnfeed-setup.txt on the card")]
+    /// An administrator is needed, and none was shown.
+    #[error(
+        "this needs the administrator: sign in at /admin, or give the box's set-up code; it is in returnfeed-setup.txt on the card"
+    )]
     SecretNeeded,
     /// The secret given is none. To be answered after [`WRONG_ANSWERED_AFTER`].
     #[error("this is not the box's set-up code; it is in returnfeed-setup.txt on the card")]
     SecretWrong,
     /// There were too many wrong ones; this one was not looked at.
-    #[error("too many wrong set-up codes; wait a minute, then try the right one")]
+    #[error("there were too many wrong attempts; wait, then try the right one")]
     LockedOut {
         /// When to try again.
         left: Duration,
@@ -73,112 +235,84 @@ pub enum Refusal {
     /// Not with any secret.
     #[error("only a program on the machine itself may ask this: the machine has no set-up code")]
     Forbidden,
+    /// Watching needs the PIN or a link.
+    #[error("watching needs the PIN; whoever runs the box has it")]
+    PinNeeded,
+    /// Watching needs a link.
+    #[error("watching needs a link of your own; whoever runs the box makes one")]
+    LinkNeeded,
+    /// The link shown was revoked, has ended or never was.
+    #[error("this link has ended; ask whoever runs the box for a new one")]
+    LinkEnded,
+    /// Whoever asks is let in, but not to this.
+    #[error("this needs a director's link or the administrator")]
+    MoreNeeded,
+    /// The PIN is another. To be answered after [`WRONG_ANSWERED_AFTER`].
+    #[error("this is not the PIN")]
+    PinWrong,
+    /// There is no PIN.
+    #[error("no PIN is set")]
+    NoPin,
+    /// The password is another. To be answered after [`WRONG_ANSWERED_AFTER`].
+    #[error("this is not the administrator's password")]
+    PasswordWrong,
+    /// There is no password yet.
+    #[error("no password is set yet; set one with the box's set-up code")]
+    NoPassword,
+    /// Too many passwords are being looked at.
+    #[error("too many are signing in at once; try again")]
+    Busy,
+    /// The settings do not allow it from there.
+    #[error("the settings do not allow this from your address")]
+    NotFromHere,
+    /// It came over a connection that others can read.
+    #[error("the box is administered over HTTPS only")]
+    Insecure,
+    /// A stream needs a key, and none was given.
+    #[error("this stream needs a key; add it to the sender's stream ID, as in \"#!::r=pgm,m=publish,s=KEY\"")]
+    KeyNeeded,
+    /// The key of the stream is another.
+    #[error("the stream key is wrong; set the box's key in the sender's stream ID (s=)")]
+    KeyWrong,
 }
 
-/// The policy of the box. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Access {
-    clock: Clock,
-    administrator: Arc<Administrator>,
-}
-
-/// Who is taken for the administrator.
-#[derive(Debug)]
-enum Administrator {
-    /// Whoever has the set-up code.
-    Code(Guarded),
-    /// Whoever is on the machine.
-    Here,
-}
-
-impl Access {
-    /// A box on which everybody watches and sends, and whoever has the set-up code changes it; without one, only what
-    /// runs on the machine itself.
-    pub fn new(setup_code: Option<&str>, clock: Clock) -> Self {
-        let administrator = setup_code.map_or(Administrator::Here, |code| Administrator::Code(Guarded::new(code)));
-        Self { clock, administrator: Arc::new(administrator) }
-    }
-
-    /// Asks whether the request may go on.
-    ///
-    /// # Errors
-    /// When it may not.
-    pub fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let answer = match request.action {
-            Action::Act(Role::Administrator) => self.admit_administrator(request),
-            Action::Publish(_) | Action::Subscribe(_) | Action::Act(Role::Viewer | Role::Director) => Ok(()),
-        };
-        tracing::trace!(action = ?request.action, peer = ?request.from, ?answer, "asked");
-        answer
-    }
-
-    fn admit_administrator(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        match (&*self.administrator, request.secret) {
-            (Administrator::Code(code), Some(secret)) => match code.guess(secret, self.clock.now()) {
-                Outcome::Right => Ok(()),
-                Outcome::Wrong => Err(Refusal::SecretWrong),
-                Outcome::Closed { left } => Err(Refusal::LockedOut { left }),
-            },
-            (Administrator::Code(_), None) => Err(Refusal::SecretNeeded),
-            (Administrator::Here, _) => {
-                let here = request.from.is_none_or(|from| from.to_canonical().is_loopback());
-                if here && !request.passed_on { Ok(()) } else { Err(Refusal::Forbidden) }
-            }
-        }
+impl Refusal {
+    /// Whether a secret was tried that is none.
+    pub fn is_wrong_guess(&self) -> bool {
+        matches!(self, Self::SecretWrong | Self::PinWrong | Self::PasswordWrong | Self::KeyWrong)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Why something was not done that was allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDone {
+    /// The password is too short or too long.
+    #[error("a password has {SHORTEST_PASSWORD} characters or more, and at most {LONGEST_PASSWORD} bytes")]
+    WeakPassword,
+    /// The name of a link is none.
+    #[error("a name has 1 to {LONGEST_NAME} characters and no line break")]
+    BadName,
+    /// There are as many links as may be.
+    #[error("there are {MOST_LINKS} links; revoke some that are not needed")]
+    TooManyLinks,
+    /// There is no such link.
+    #[error("there is no such link")]
+    UnknownLink,
+    /// It holds until the program ends, and no longer.
+    #[error("this could not be written to the card: {0}")]
+    NotKept(std::io::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+}
 
-    const ADMINISTRATOR: Action = Action::Act(Role::Administrator);
-
-    fn ask(access: &Access, action: Action, from: &str, secret: Option<&str>) -> Result<(), Refusal> {
-        access.admit(&Request { action, from: Some(from.parse().unwrap()), passed_on: false, secret })
+impl From<secret::NoRandomness> for NotDone {
+    fn from(_: secret::NoRandomness) -> Self {
+        Self::NoRandomness
     }
+}
 
-    #[test]
-    fn everybody_watches_and_sends_and_the_set_up_code_changes_the_box() {
-        let access = Access::new(Some("bkmqp-xrthw"), Clock::manual().0);
-        let pgm = StreamName::program;
-        for action in
-            [Action::Publish(pgm()), Action::Subscribe(pgm()), Action::Act(Role::Viewer), Action::Act(Role::Director)]
-        {
-            assert_eq!(ask(&access, action, "10.0.0.9", None), Ok(()));
-        }
-        for from in ["10.0.0.9", "127.0.0.1"] {
-            assert_eq!(ask(&access, ADMINISTRATOR, from, None), Err(Refusal::SecretNeeded));
-            assert_eq!(ask(&access, ADMINISTRATOR, from, Some("bkmqp")), Err(Refusal::SecretWrong));
-            assert_eq!(ask(&access, ADMINISTRATOR, from, Some("BKMQP XRTHW")), Ok(()));
-        }
-    }
-
-    #[test]
-    fn failures_are_counted_for_the_whole_box() {
-        let access = Access::new(Some("bkmqp-xrthw"), Clock::manual().0);
-        for host in 0..guesses::MOST_FAILURES {
-            let refused = ask(&access.clone(), ADMINISTRATOR, &format!("10.0.0.{host}"), Some("guess"));
-            assert_eq!(refused, Err(Refusal::SecretWrong));
-        }
-        let refused = ask(&access, ADMINISTRATOR, "10.0.1.1", Some("bkmqp-xrthw"));
-        assert_eq!(refused, Err(Refusal::LockedOut { left: guesses::CLOSED_FOR }));
-        assert_eq!(ask(&access, ADMINISTRATOR, "10.0.1.1", None), Err(Refusal::SecretNeeded));
-        assert_eq!(ask(&access, Action::Act(Role::Viewer), "10.0.1.1", None), Ok(()));
-    }
-
-    #[test]
-    fn without_a_set_up_code_only_the_machine_itself_changes_the_box() {
-        let access = Access::new(None, Clock::manual().0);
-        for here in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(ask(&access, ADMINISTRATOR, here, None), Ok(()), "{here}");
-        }
-        for elsewhere in ["10.0.0.9", "::", "fe80::1", "::ffff:10.0.0.9"] {
-            assert_eq!(ask(&access, ADMINISTRATOR, elsewhere, Some("")), Err(Refusal::Forbidden), "{elsewhere}");
-        }
-        let from_here = Request { action: ADMINISTRATOR, from: None, passed_on: false, secret: None };
-        assert_eq!(access.admit(&from_here), Ok(()));
-        let proxied = Request { from: Some([127, 0, 0, 1].into()), passed_on: true, ..from_here };
-        assert_eq!(access.admit(&proxied), Err(Refusal::Forbidden));
-    }
+/// Whether an instant, if any, is yet to come.
+fn is_ahead(ends: Option<&Instant>, now: Instant) -> bool {
+    ends.is_some_and(|ends| *ends > now)
 }

@@ -4,9 +4,10 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use super::Listening;
+use crate::access::Policy;
 use crate::clock::Clock;
 use crate::media::StreamName;
-use crate::settings::{self, Identity, Overlays, Passphrase, Settings, VmixHost, WifiSecurity};
+use crate::settings::{self, Administration, Identity, Overlays, Passphrase, Settings, VmixHost, WifiSecurity};
 use crate::{http, sheet, srt, system, tally, transcode, webrtc};
 
 /// `current` is asked for the passphrase of every new source, so that new settings need no restart.
@@ -44,6 +45,27 @@ pub(super) fn webrtc(settings: &Settings) -> webrtc::Config {
 pub(super) fn portal(settings: &Settings, identity: Option<&Identity>, clock: &Clock) -> Option<http::Portal> {
     let access_point = settings.access_point(identity?)?;
     Some(http::Portal::new(access_point.address, clock.clone()))
+}
+
+/// Who may do what; `https_port` is that of HTTPS as browsers reach it, where it is on.
+pub(super) fn policy(settings: &Settings, https_port: Option<u16>) -> Policy {
+    let wanted = settings.access.clone();
+    let https = https_port.is_some();
+    let own_keys = settings.streams.iter().filter_map(|stream| Some((stream.name.clone(), stream.key.clone()?)));
+    Policy {
+        viewing: wanted.viewing,
+        pin: wanted.pin,
+        own_networks: wanted.own_networks,
+        publish_from: wanted.publish_from,
+        view_from: wanted.view_from,
+        administer_from: wanted.administer_from,
+        plain_administration: wanted.administration.map_or(!https, |over| over == Administration::Lan),
+        for_want_of_https: wanted.administration.is_none() && !https,
+        https_port,
+        key: settings.srt.key.clone(),
+        keys: own_keys.collect(),
+        origins: wanted.origins,
+    }
 }
 
 fn bits(mbps: u32) -> u64 {
@@ -139,6 +161,19 @@ fn streams(settings: &Settings) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_box_is_administered_over_https_where_it_is_on_unless_the_settings_say_otherwise() {
+        for (text, port, [plain, for_want]) in [
+            ("", None, [true, true]),
+            ("", Some(443), [false, false]),
+            ("[access]\nadministration = 'https'", None, [false, false]),
+            ("[access]\nadministration = 'lan'", Some(443), [true, false]),
+        ] {
+            let policy = policy(&Settings::parse("t", text).unwrap(), port);
+            assert_eq!([policy.plain_administration, policy.for_want_of_https], [plain, for_want], "{text} {port:?}");
+        }
+    }
 
     #[test]
     fn what_needs_a_restart_is_told_as_it_was_at_the_start() {

@@ -1,45 +1,117 @@
 //! Who is let in to a route: what a request says of whoever asks, put to the gate.
 //!
-//! Owns: the secret in a request, whether somebody else stands behind it, and how slowly a wrong secret is answered.
-//! Does not own: the answer ([`crate::access`]).
+//! Owns: the secrets in a request, whether somebody else stands behind it, whether the page of another site made it,
+//! and how slowly a wrong secret is answered. Does not own: the answer ([`crate::access`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::caller::Caller;
 use super::captive::names_the_box;
+use super::cookies::{self, Kind};
 use super::language::Language;
 use super::refusal::Refused;
-use crate::access::{self, Access, Action, Refusal, Role, WRONG_ANSWERED_AFTER};
+use crate::access::{self, AUDIT, Access, Action, Asker, Refusal, Role, WRONG_ANSWERED_AFTER};
 
-/// In front of every route.
-pub(super) async fn admit(
-    State((access, role)): State<(Access, Role)>,
-    caller: Caller,
-    request: Request,
-    next: Next,
-) -> Response {
-    match admit_as(role, &access, caller, request.headers()).await {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
+/// Whose pages may use a route from a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pages {
+    /// The box's own. Others may get it, but not read the answer (the browser sees to that) nor change anything.
+    Own,
+    /// The box's own and no other, not even to get it: a WebSocket's answer can be read by any page.
+    OwnAlways,
+    /// Everybody's. What browsers send by themselves, cookies, counts for none of the others.
+    Any,
+}
+
+/// What stands in front of one route.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) access: Access,
+    pub(super) role: Role,
+    pub(super) pages: Pages,
+    /// The route, for the journal.
+    pub(super) path: Arc<str>,
+}
+
+/// In front of every route. The route finds who asks, and how they were let in, with the request.
+pub(super) async fn admit(State(gate): State<Gate>, caller: Caller, mut request: Request, next: Next) -> Response {
+    let language = Language::of(request.headers());
+    let foreign = is_of_another_page(&gate.access, &request);
+    let mut asker = asker(caller, request.headers());
+    if foreign {
+        (asker.viewer, asker.administrator) = (None, None);
+        let changes = !request.method().is_safe() || gate.pages == Pages::OwnAlways;
+        if changes && gate.pages != Pages::Any && asker.secret.is_none() {
+            return Refused::another_site().in_language(language, KOREAN_ANOTHER_SITE).into_response();
+        }
+    }
+    let asked = access::Request { action: Action::Act(gate.role), by: &asker };
+    match gate.access.admit(&asked) {
+        Ok(grant) => {
+            if gate.role == Role::Administrator && !request.method().is_safe() {
+                // The route, not the address, which may hold what is nobody's business.
+                tracing::info!(target: AUDIT, peer = ?grant.from, "{grant}: {} {}", request.method(), gate.path);
+            }
+            request.extensions_mut().insert(grant);
+            request.extensions_mut().insert(asker);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            let https = https_address(&gate.access, request.headers(), request.uri());
+            refuse(refusal, language, https.as_deref()).await.into_response()
+        }
     }
 }
 
-/// Lets a request go on, or says why not; a wrong secret after a while, and only this request waits for it.
-pub(super) async fn admit_as(role: Role, access: &Access, caller: Caller, headers: &HeaderMap) -> Result<(), Refused> {
-    let secret = bearer(headers);
-    let passed_on = may_be_passed_on(headers);
-    let asked =
-        access::Request { action: Action::Act(role), from: Some(caller.address), passed_on, secret: secret.as_deref() };
-    let Err(refusal) = access.admit(&asked) else { return Ok(()) };
-    if refusal == Refusal::SecretWrong {
+/// What is said to a refusal; of a wrong secret after a while, and only this request waits for it.
+pub(super) async fn refuse(refusal: Refusal, language: Language, https: Option<&str>) -> Refused {
+    if refusal.is_wrong_guess() {
         tokio::time::sleep(WRONG_ANSWERED_AFTER).await;
     }
-    Err(Refused::of_access(refusal, Language::of(headers)))
+    let refused = Refused::of_access(refusal, language);
+    match https.filter(|_| refusal == Refusal::Insecure) {
+        Some(https) => {
+            let words = format!("{} {https}", refused.detail());
+            refused.in_words(&words)
+        }
+        None => refused,
+    }
+}
+
+/// The box over HTTPS, under the name by which it was asked; `None` where there is no HTTPS.
+pub(super) fn https_address(access: &Access, headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let port = access.https_port()?;
+    let host = host(headers, uri)?;
+    let (name, _) = split_port(&host);
+    Some(if port == 443 { format!("https://{name}/") } else { format!("https://{name}:{port}/") })
+}
+
+/// A host and its port, if it has one.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// Who asks, as far as the request shows.
+fn asker(caller: Caller, headers: &HeaderMap) -> Asker {
+    let Caller { address, secure, vouched } = caller;
+    Asker {
+        from: Some(address),
+        passed_on: may_be_passed_on(headers),
+        hidden: is_through_a_proxy(headers) && !vouched,
+        secure,
+        secret: bearer(headers),
+        viewer: cookies::read(headers, Kind::Viewer, secure),
+        administrator: cookies::read(headers, Kind::Administrator, secure),
+    }
 }
 
 /// The bearer token of a request (RFC 6750 §2.1).
@@ -49,38 +121,82 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-/// Whether a proxy passes this on for somebody (RFC 7239, and what was there before it), or a browser asks because
-/// another site's page told it to: with that page's origin (RFC 6454 §7), or under a name that is not the box's (DNS
-/// rebinding).
-fn may_be_passed_on(headers: &HeaderMap) -> bool {
+/// Whether a proxy passes this on for somebody (RFC 7239, and what was there before it).
+fn is_through_a_proxy(headers: &HeaderMap) -> bool {
     let by_proxy = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    by_proxy.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether a proxy passes this on, or a browser asks because another site's page told it to: with that page's origin
+/// (RFC 6454 §7), or under a name that is not the box's (DNS rebinding).
+fn may_be_passed_on(headers: &HeaderMap) -> bool {
     let of_another_origin = headers.get(header::ORIGIN).is_some_and(|origin| {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         host.is_none() || origin.map(|(_, authority)| authority) != host
     });
-    by_proxy.iter().any(|name| headers.contains_key(*name)) || of_another_origin || !names_the_box(headers)
+    is_through_a_proxy(headers) || of_another_origin || !names_the_box(headers)
 }
+
+/// Whether a browser asks because the page of another site made it: as it says itself (Fetch Metadata, which it does
+/// over HTTPS), else by the page's origin. A program that is no browser says neither.
+fn is_of_another_page(access: &Access, request: &Request) -> bool {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
+    let says = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
+    let foreign = match (says, origin) {
+        // `none`: somebody typed the address, or opened a bookmark.
+        (Some("same-origin" | "none"), _) | (None, None) => false,
+        (Some(_), _) => true,
+        (None, Some(origin)) => !is_of_host(origin, host(headers, request.uri()).as_deref()),
+    };
+    foreign && !origin.is_some_and(|origin| access.trusts_origin(origin))
+}
+
+fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let given = headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+    given.or_else(|| uri.authority().map(ToString::to_string))
+}
+
+/// Whether an origin has this host. A proxy often passes the host on without its port.
+fn is_of_host(origin: &str, host: Option<&str>) -> bool {
+    let Some(((_, origin), host)) = origin.split_once("://").zip(host) else { return false };
+    let ((origin, port), (host, host_port)) = (split_port(origin), split_port(host));
+    origin.eq_ignore_ascii_case(host) && (host_port.is_none() || port == host_port)
+}
+
+const KOREAN_ANOTHER_SITE: &str = "다른 사이트의 페이지가 보낸 요청은 받지 않습니다. 프록시 뒤라면 Host를 그대로 전달하거나 [access] origins에 주소를 적으십시오.";
 
 impl Refused {
     /// In the language of whoever asked.
     pub(super) fn of_access(refusal: Refusal, language: Language) -> Self {
-        let english = Self::from(refusal);
-        match language {
-            Language::English => english,
-            Language::Korean => english.in_words(korean(refusal)),
-        }
+        Self::from(refusal).in_language(language, korean(refusal))
     }
 }
 
 fn korean(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::SecretNeeded => "박스의 설정 코드가 필요합니다. 카드의 returnfeed-setup.txt에 있습니다.",
+        Refusal::SecretNeeded => {
+            "관리자만 할 수 있습니다. /admin에서 로그인하거나 박스의 설정 코드를 보내십시오. 코드는 카드의 returnfeed-setup.txt에 있습니다."
+        }
         Refusal::SecretWrong => "박스의 설정 코드가 아닙니다. 카드의 returnfeed-setup.txt에 있습니다.",
-        Refusal::LockedOut { .. } => "틀린 설정 코드가 너무 많았습니다. 1분 뒤에 올바른 코드로 다시 시도하십시오.",
+        Refusal::LockedOut { .. } => "틀린 시도가 너무 많았습니다. 잠시 뒤에 올바른 것으로 다시 시도하십시오.",
         Refusal::Forbidden => {
             "이 요청은 이 컴퓨터에서 실행되는 프로그램만 할 수 있습니다. 이 컴퓨터에는 설정 코드가 없습니다."
         }
+        Refusal::PinNeeded => "보려면 PIN이 필요합니다. 박스를 운영하는 사람에게 물어보십시오.",
+        Refusal::LinkNeeded => "보려면 본인의 링크가 필요합니다. 박스를 운영하는 사람에게 요청하십시오.",
+        Refusal::LinkEnded => "이 링크는 끝났습니다. 박스를 운영하는 사람에게 새 링크를 요청하십시오.",
+        Refusal::MoreNeeded => "디렉터의 링크나 관리자가 필요합니다.",
+        Refusal::PinWrong => "PIN이 아닙니다.",
+        Refusal::NoPin => "설정된 PIN이 없습니다.",
+        Refusal::PasswordWrong => "관리자 암호가 아닙니다.",
+        Refusal::NoPassword => "아직 암호가 없습니다. 박스의 설정 코드로 암호를 정하십시오.",
+        Refusal::Busy => "동시에 로그인하는 사람이 너무 많습니다. 다시 시도하십시오.",
+        Refusal::NotFromHere => "설정에 따라 이 주소에서는 할 수 없습니다.",
+        Refusal::Insecure => "박스 관리는 HTTPS로만 할 수 있습니다.",
+        Refusal::KeyNeeded => "이 스트림에는 키가 필요합니다.",
+        Refusal::KeyWrong => "스트림 키가 틀렸습니다.",
     }
 }
 
@@ -104,7 +220,7 @@ mod tests {
     use crate::clock::{Clock, ManualClock};
 
     /// One address that anybody may read and the administrator alone may change.
-    struct Door {
+    struct House {
         router: Router,
         hand: ManualClock,
     }
@@ -115,11 +231,11 @@ mod tests {
         body: String,
     }
 
-    impl Door {
+    impl House {
         fn with(code: Option<&str>) -> Self {
             let (clock, hand) = Clock::manual();
             let handles = Bench::new().handles;
-            let routes = Routes { access: Access::new(code, clock), router: Router::new() };
+            let routes = Routes::new(Access::open(code, clock));
             let routes = routes.add(Role::Viewer, "/state", get(|| async { "read" })).add(
                 Role::Administrator,
                 "/state",
@@ -135,7 +251,7 @@ mod tests {
                 request = request.header(*name, *value);
             }
             let mut request = request.body(Body::empty()).unwrap();
-            request.extensions_mut().insert(Caller { address: from.parse().unwrap(), secure: false });
+            request.extensions_mut().insert(Caller { address: from.parse().unwrap(), secure: false, vouched: false });
             let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
             let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
             Answer { status: parts.status.as_u16(), headers: parts.headers, body }
@@ -161,7 +277,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_address_is_read_by_everybody_and_changed_with_the_set_up_code() {
-        let door = Door::with(Some("bkmqp-xrthw"));
+        let door = House::with(Some("bkmqp-xrthw"));
         let read = door.ask(Method::GET, "10.0.0.9", &[]).await;
         assert_eq!((read.status, read.body.as_str()), (200, "read"));
         for right in ["Bearer bkmqp-xrthw", "bearer BKMQP XRTHW"] {
@@ -183,7 +299,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wrong_code_is_answered_slowly_and_after_a_burst_of_them_none_is_taken() {
-        let door = Door::with(Some("bkmqp-xrthw"));
+        let door = House::with(Some("bkmqp-xrthw"));
         let started = tokio::time::Instant::now();
         let wrong = [("authorization", "Bearer guess")];
         let refused = futures_util::future::join_all((0..10).map(|_| door.put(&wrong))).await;
@@ -202,16 +318,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_speaks_the_language_of_whoever_asked() {
-        let door = Door::with(Some("bkmqp-xrthw"));
+        let door = House::with(Some("bkmqp-xrthw"));
         assert!(door.put(&[]).await.body.contains("set-up code"));
         let korean = ("accept-language", "ko-KR,ko;q=0.9,en;q=0.8");
-        assert!(door.put(&[korean]).await.body.contains("설정 코드가 필요합니다"));
+        assert!(door.put(&[korean]).await.body.contains("관리자만 할 수 있습니다"));
         assert!(door.put(&[korean, ("authorization", "Bearer x")]).await.body.contains("설정 코드가 아닙니다"));
     }
 
     #[tokio::test]
     async fn without_a_set_up_code_the_machine_itself_asks_and_nobody_through_it() {
-        let door = Door::with(None);
+        let door = House::with(None);
         for (headers, status) in [
             (&[][..], 200),
             (&[("host", "127.0.0.1:8889"), ("origin", "http://127.0.0.1:8889")], 200),

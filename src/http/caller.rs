@@ -21,6 +21,8 @@ pub(super) struct Caller {
     pub(super) address: IpAddr,
     /// Whether it came over HTTPS: to the box, or to a trusted proxy in front of it.
     pub(super) secure: bool,
+    /// Whether a trusted proxy said where it comes from.
+    pub(super) vouched: bool,
 }
 
 /// Whose word on a request is taken. Headers of anybody else are nobody's word.
@@ -43,7 +45,7 @@ impl Caller {
     pub(super) fn new(peer: IpAddr, encrypted: bool, headers: &HeaderMap, proxies: &Proxies) -> Self {
         let peer = peer.to_canonical();
         if !proxies.trusts(peer) {
-            return Self { address: peer, secure: encrypted };
+            return Self { address: peer, secure: encrypted, vouched: false };
         }
         // A proxy adds to one kind of header and passes the other on as it came, from anybody: so there is no mixing.
         let hops = match headers.contains_key(FORWARDED_FOR) {
@@ -52,16 +54,19 @@ impl Caller {
             false => by_convention(headers),
         };
         let secure = hops.last().and_then(|hop| hop.secure).unwrap_or(encrypted);
-        let mut address = peer;
+        let (mut address, mut vouched) = (peer, !hops.is_empty());
         for hop in hops.iter().rev() {
             // What a proxy does not name, nobody behind it can be known by.
-            let Some(behind) = hop.address else { break };
+            let Some(behind) = hop.address else {
+                vouched = false;
+                break;
+            };
             address = behind;
             if !proxies.trusts(behind) {
                 break;
             }
         }
-        Self { address, secure }
+        Self { address, secure, vouched }
     }
 }
 

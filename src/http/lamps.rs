@@ -107,7 +107,7 @@ mod tests {
         let lamp = |name: &str| LampState { name: name.into(), program_pin: Some(17), ..LampState::default() };
         let strip = LampState { leds: Some((1, 8)), program_pin: None, ..lamp("카메라 2/왼쪽") };
         bench.handles.lamps = Commands::new(vec![lamp("test"), strip]);
-        bench.handles.access = crate::access::Access::new(Some("bkmqp-xrthw"), bench.handles.clock.clone());
+        bench.handles.access = crate::access::Access::open(Some("bkmqp-xrthw"), bench.handles.clock.clone());
         bench
     }
 

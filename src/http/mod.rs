@@ -14,7 +14,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, options, post, put};
 use ipnet::IpNet;
 use tokio::sync::watch;
 
@@ -29,15 +29,19 @@ mod address;
 mod admission;
 mod caller;
 mod captive;
+mod cookies;
+mod guests;
 mod health;
 mod ice;
 mod lamps;
 mod language;
+mod links;
 mod page;
 mod refusal;
 mod secure;
 mod serve;
 mod setup_sheet;
+mod sign_in;
 mod status;
 mod trust;
 mod updates;
@@ -46,13 +50,17 @@ mod wire;
 mod ws;
 
 #[cfg(test)]
+mod access_tests;
+#[cfg(test)]
 mod tests;
 
 #[doc(hidden)]
 pub mod fuzzing;
 
 use address::Named;
+use admission::{Gate, Pages};
 pub use captive::Portal;
+pub use guests::Guests;
 pub use ice::Ice;
 use refusal::Refused;
 pub use serve::{Connections, Door, Tls};
@@ -94,6 +102,8 @@ pub struct Handles {
     pub ice: Option<Ice>,
     /// HTTPS; `None`: there is none.
     pub https: Option<Https>,
+    /// By what the viewers' sessions were let in.
+    pub guests: Guests,
 }
 
 /// What the box is and where it listens, for people who set up a sender.
@@ -143,51 +153,59 @@ pub async fn serve(
 
 /// Every route of the box.
 pub fn router(handles: Handles) -> Router {
-    let routes = Routes { access: handles.access.clone(), router: Router::new() };
+    routes(&handles).finish(&handles)
+}
+
+fn routes(handles: &Handles) -> Routes {
+    let routes = Routes::new(handles.access.clone());
     let session = || get(whep::is_alive).patch(whep::patch).delete(whep::delete).options(whep::options);
-    let endpoint = || post(whep::create).get(whep::probe).options(whep::options);
+    let endpoint = || post(whep::create).get(whep::probe);
     routes
-        .add(Role::Viewer, "/", get(page::index))
-        .add(Role::Viewer, "/{first}", get(page::stream))
-        .add(Role::Viewer, "/{first}/", get(page::without_slash))
-        .add(Role::Viewer, "/{first}/{second}", get(page::stream))
-        .add(Role::Viewer, "/assets/{file}", get(page::asset))
-        .add(Role::Viewer, "/{first}/assets/{file}", get(page::asset))
-        .add(Role::Viewer, "/{first}/{second}/assets/{file}", get(page::asset))
-        .add(Role::Viewer, "/ws", get(ws::upgrade))
-        .add(Role::Viewer, "/ws/", get(ws::upgrade))
-        .add_for_any_origin(Role::Viewer, "/{first}/whep", endpoint())
-        .add_for_any_origin(Role::Viewer, "/{first}/whep/ice-servers", get(ice::servers))
-        .add_for_any_origin(Role::Viewer, "/{first}/whep/{session}", session())
-        .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep", endpoint())
-        .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep/ice-servers", get(ice::servers))
-        .add_for_any_origin(Role::Viewer, "/{first}/{second}/whep/{session}", session())
-        .add_for_any_origin(Role::Viewer, "/rtc/v1/whep", endpoint())
-        .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/", endpoint())
-        .add_for_any_origin(Role::Viewer, "/rtc/v1/whep/{session}", session())
-        .add(Role::Viewer, captive::PORTAL, get(captive::portal))
-        .add(Role::Viewer, captive::JOINED, get(captive::joined))
-        .add(Role::Viewer, captive::API, get(captive::api))
-        .add(Role::Viewer, trust::PAGE, get(trust::page))
-        .add(Role::Viewer, "/trust/{file}", get(trust::file))
+        .add(Role::Anyone, "/", get(page::index))
+        .add(Role::Anyone, "/admin", get(page::administrator))
+        .add(Role::Anyone, "/{first}", get(page::stream))
+        .add(Role::Anyone, "/{first}/", get(page::without_slash))
+        .add(Role::Anyone, "/{first}/{second}", get(page::stream))
+        .add(Role::Anyone, "/assets/{file}", get(page::asset))
+        .add(Role::Anyone, "/{first}/assets/{file}", get(page::asset))
+        .add(Role::Anyone, "/{first}/{second}/assets/{file}", get(page::asset))
+        .add_for_own_pages_alone(Role::Viewer, "/ws", get(ws::upgrade))
+        .add_for_own_pages_alone(Role::Viewer, "/ws/", get(ws::upgrade))
+        .add_for_any_page(Role::Viewer, "/{first}/whep", endpoint())
+        .add_for_any_page(Role::Viewer, "/{first}/whep/ice-servers", get(ice::servers))
+        .add_for_any_page(Role::Anyone, "/{first}/whep/{session}", session())
+        .add_for_any_page(Role::Viewer, "/{first}/{second}/whep", endpoint())
+        .add_for_any_page(Role::Viewer, "/{first}/{second}/whep/ice-servers", get(ice::servers))
+        .add_for_any_page(Role::Anyone, "/{first}/{second}/whep/{session}", session())
+        .add_for_any_page(Role::Viewer, "/rtc/v1/whep", endpoint())
+        .add_for_any_page(Role::Viewer, "/rtc/v1/whep/", endpoint())
+        .add_for_any_page(Role::Anyone, "/rtc/v1/whep/{session}", session())
+        .add_for_any_page(Role::Anyone, "/{first}/whep", options(whep::options))
+        .add_for_any_page(Role::Anyone, "/{first}/{second}/whep", options(whep::options))
+        .add_for_any_page(Role::Anyone, "/rtc/v1/whep", options(whep::options))
+        .add_for_any_page(Role::Anyone, "/rtc/v1/whep/", options(whep::options))
+        .add(Role::Anyone, captive::PORTAL, get(captive::portal))
+        .add(Role::Anyone, captive::JOINED, get(captive::joined))
+        .add(Role::Anyone, captive::API, get(captive::api))
+        .add(Role::Anyone, "/join/{token}", get(sign_in::join))
+        .add(Role::Anyone, "/{first}/join/{token}", get(sign_in::join))
+        .add(Role::Anyone, "/api/v1/session", get(sign_in::session).post(sign_in::sign_in).delete(sign_in::sign_out))
+        .add(Role::Administrator, "/api/v1/administrator/password", put(sign_in::set_password))
+        .add(Role::Administrator, "/api/v1/links", get(links::list).post(links::make))
+        .add(Role::Administrator, "/api/v1/links/{id}", delete(links::revoke))
+        .add(Role::Anyone, trust::PAGE, get(trust::page))
+        .add(Role::Anyone, "/trust/{file}", get(trust::file))
         .add(Role::Viewer, "/api/v1/ice-servers", get(ice::servers))
         .add(Role::Director, "/api/v1/status", get(status::status))
         .add(Role::Viewer, "/api/v1/lamps", get(lamps::state))
         .add(Role::Administrator, "/api/v1/lamps/test", post(lamps::test).delete(lamps::end_test))
         .add(Role::Administrator, "/api/v1/lamps/{name}/identify", post(lamps::identify))
         .add(Role::Director, "/setup-sheet", get(setup_sheet::page))
-        .add(Role::Viewer, "/assets/setup-sheet.css", get(setup_sheet::style))
+        .add(Role::Anyone, "/assets/setup-sheet.css", get(setup_sheet::style))
         .add(Role::Viewer, "/api/v1/update", get(updates::progress))
         .add(Role::Administrator, "/api/v1/update", put(updates::upload))
         .add(Role::Administrator, "/api/v1/update/restart", post(updates::restart))
-        .add(Role::Viewer, "/healthz", get(health::health))
-        .router
-        .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(handles.clone(), secure::redirect))
-        .layer(middleware::from_fn_with_state(handles.clone(), captive::stand_in))
-        .layer(middleware::map_response(harden))
-        .with_state(handles)
+        .add(Role::Anyone, "/healthz", get(health::health))
 }
 
 /// Collects routes so that none can be added without the role it needs. One address may ask for different roles by
@@ -195,24 +213,56 @@ pub fn router(handles: Handles) -> Router {
 struct Routes {
     access: Access,
     router: Router<Handles>,
+    /// Every role and path, for the test that walks over all.
+    paths: Vec<(Role, String)>,
 }
 
 impl Routes {
+    fn new(access: Access) -> Self {
+        Self { access, router: Router::new(), paths: Vec::new() }
+    }
+
+    /// A route for the box's own pages, and for programs.
     fn add(self, role: Role, path: &str, methods: MethodRouter<Handles>) -> Self {
-        let methods = self.guarded(role, methods);
-        Self { router: self.router.route(path, methods), ..self }
+        self.guarded(role, Pages::Own, path, methods)
+    }
+
+    /// A route that the page of no other site may even get.
+    fn add_for_own_pages_alone(self, role: Role, path: &str, methods: MethodRouter<Handles>) -> Self {
+        self.guarded(role, Pages::OwnAlways, path, methods)
     }
 
     /// A route that pages of other origins may use; a refusal tells them so as well.
-    fn add_for_any_origin(self, role: Role, path: &str, methods: MethodRouter<Handles>) -> Self {
-        let methods = self.guarded(role, methods).layer(middleware::map_response(whep::allow_any_origin));
+    fn add_for_any_page(self, role: Role, path: &str, methods: MethodRouter<Handles>) -> Self {
+        self.guarded(role, Pages::Any, path, methods)
+    }
+
+    fn guarded(mut self, role: Role, pages: Pages, path: &str, methods: MethodRouter<Handles>) -> Self {
+        let gate = Gate { access: self.access.clone(), role, pages, path: path.into() };
+        let methods = methods.layer(middleware::from_fn_with_state(gate, admission::admit));
+        let methods = match pages {
+            Pages::Any => methods.layer(middleware::map_response(whep::allow_any_origin)),
+            Pages::Own | Pages::OwnAlways => methods,
+        };
+        self.paths.push((role, path.to_owned()));
         Self { router: self.router.route(path, methods), ..self }
     }
 
-    fn guarded(&self, role: Role, methods: MethodRouter<Handles>) -> MethodRouter<Handles> {
-        methods.layer(middleware::from_fn_with_state((self.access.clone(), role), admission::admit))
+    fn finish(self, handles: &Handles) -> Router {
+        self.router
+            .fallback(|| async { StatusCode::NOT_FOUND })
+            .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+            .layer(middleware::from_fn_with_state(handles.clone(), secure::redirect))
+            .layer(middleware::from_fn_with_state(handles.clone(), captive::stand_in))
+            .layer(middleware::map_response(harden))
+            .with_state(handles.clone())
     }
 }
+
+/// Of what a browser's machine has, the page needs a screen that stays on, and all of it.
+const DEVICES: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), \
+                       microphone=(), midi=(), payment=(), usb=(), autoplay=(self), fullscreen=(self), \
+                       picture-in-picture=(self), screen-wake-lock=(self)";
 
 /// What every answer says to browsers, whatever it answers.
 async fn harden(mut response: Response) -> Response {
@@ -222,7 +272,11 @@ async fn harden(mut response: Response) -> Response {
                   frame-ancestors 'self'";
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    // An address may hold a link's token.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+    headers.insert("permissions-policy", HeaderValue::from_static(DEVICES));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     // A page that loads nothing may have said something stricter.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(policy));
     response

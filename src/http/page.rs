@@ -48,8 +48,17 @@ fn wants_trust(handles: &Handles, caller: Caller) -> bool {
     handles.https.is_some() && !caller.secure
 }
 
+/// The administrator's page. What it shows is asked for, and answered, as everything else is.
+pub(super) async fn administrator() -> Response {
+    filled("admin.html", "./", "", "", false)
+}
+
 fn html(root: &str, assets: &str, stream: &str, wants_trust: bool) -> Response {
-    let Some(file) = Built::get("index.html") else {
+    filled("index.html", root, assets, stream, wants_trust)
+}
+
+fn filled(name: &str, root: &str, assets: &str, stream: &str, wants_trust: bool) -> Response {
+    let Some(file) = Built::get(name) else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "this binary was built without the page\n").into_response();
     };
     let template = String::from_utf8_lossy(&file.data);

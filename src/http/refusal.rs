@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::admission::retry_after_s;
-use crate::access::Refusal;
+use super::language::Language;
+use crate::access::{NotDone, Refusal};
 use crate::media::{InvalidStreamName, TransformProblem};
 use crate::webrtc::{CreateError, PatchError};
 
@@ -35,12 +36,31 @@ impl Refused {
         Self { detail: detail.to_owned(), ..self }
     }
 
+    /// The same in the words of a language that is not English.
+    pub(super) fn in_language(self, language: Language, korean: &str) -> Self {
+        match language {
+            Language::English => self,
+            Language::Korean => self.in_words(korean),
+        }
+    }
+
+    /// The words for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn unknown_address() -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown_address", "there is nothing at this address")
     }
 
     pub(super) fn unknown_session() -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown_session", "this session has ended or never was")
+    }
+
+    pub(super) fn another_site() -> Self {
+        let detail = "a page of another site made this request; behind a proxy, have it pass the Host on, or name the \
+                      page's address in [access] origins";
+        Self::new(StatusCode::FORBIDDEN, "another_site", detail)
     }
 
     pub(super) fn no_randomness() -> Self {
@@ -60,14 +80,55 @@ impl Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::SecretNeeded => Self::new(StatusCode::UNAUTHORIZED, "secret_needed", refusal.to_string()),
-            Refusal::SecretWrong => Self::new(StatusCode::UNAUTHORIZED, "secret_wrong", refusal.to_string()),
             Refusal::LockedOut { left } => Self {
                 retry_after_s: Some(retry_after_s(left)),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "locked_out", refusal.to_string())
             },
-            Refusal::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", refusal.to_string()),
+            Refusal::Busy => Self {
+                retry_after_s: Some(1),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", refusal.to_string())
+            },
+            other => {
+                let (status, code) = plain(other);
+                Self::new(status, code, refusal.to_string())
+            }
         }
+    }
+}
+
+/// What is said without a time to try again at.
+fn plain(refusal: Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::SecretNeeded => (StatusCode::UNAUTHORIZED, "secret_needed"),
+        Refusal::SecretWrong => (StatusCode::UNAUTHORIZED, "secret_wrong"),
+        Refusal::PinNeeded => (StatusCode::UNAUTHORIZED, "pin_needed"),
+        Refusal::LinkNeeded => (StatusCode::UNAUTHORIZED, "link_needed"),
+        Refusal::LinkEnded => (StatusCode::UNAUTHORIZED, "link_ended"),
+        Refusal::PinWrong => (StatusCode::UNAUTHORIZED, "pin_wrong"),
+        Refusal::PasswordWrong => (StatusCode::UNAUTHORIZED, "password_wrong"),
+        Refusal::NoPin => (StatusCode::CONFLICT, "no_pin"),
+        Refusal::NoPassword => (StatusCode::CONFLICT, "no_password"),
+        Refusal::MoreNeeded => (StatusCode::FORBIDDEN, "more_needed"),
+        Refusal::NotFromHere => (StatusCode::FORBIDDEN, "not_from_here"),
+        Refusal::Insecure => (StatusCode::FORBIDDEN, "https_needed"),
+        Refusal::Forbidden | Refusal::KeyNeeded | Refusal::KeyWrong => (StatusCode::FORBIDDEN, "forbidden"),
+        Refusal::LockedOut { .. } => (StatusCode::TOO_MANY_REQUESTS, "locked_out"),
+        Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+    }
+}
+
+impl From<NotDone> for Refused {
+    fn from(error: NotDone) -> Self {
+        let detail = error.to_string();
+        let (status, code) = match error {
+            NotDone::WeakPassword => (StatusCode::UNPROCESSABLE_ENTITY, "weak_password"),
+            NotDone::BadName => (StatusCode::UNPROCESSABLE_ENTITY, "bad_name"),
+            NotDone::TooManyLinks => (StatusCode::CONFLICT, "too_many_links"),
+            NotDone::UnknownLink => (StatusCode::NOT_FOUND, "unknown_link"),
+            NotDone::NotKept(_) => (StatusCode::INTERNAL_SERVER_ERROR, "not_kept"),
+            NotDone::NoRandomness => return Self::no_randomness(),
+        };
+        Self::new(status, code, detail)
     }
 }
 

@@ -61,7 +61,7 @@ mod tests {
         let authority = Authority { name: "n".into(), der: Vec::new(), pem: String::new() };
         bench.handles.https = Some(Https { port: 443, authority, redirect: true });
         let mut request = Request::builder().method(method).uri(path).header("host", host).body(Body::empty()).unwrap();
-        request.extensions_mut().insert(Caller { address: from.parse().unwrap(), secure });
+        request.extensions_mut().insert(Caller { address: from.parse().unwrap(), secure, vouched: false });
         crate::http::router(bench.handles.clone()).oneshot(request).await.unwrap()
     }
 

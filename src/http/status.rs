@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Handles;
 use super::serve::connections;
 use super::wire::{ProblemReport, Tally, TrackReport};
+use crate::access::Summary;
 use crate::hub::{SourceStatus, StreamStatus, TransportStats};
 use crate::media::TransformProblem;
 use crate::tally::LinkState;
@@ -25,6 +26,31 @@ struct Status<'a> {
     tally: Tally<'a>,
     connections: ConnectionsReport,
     problems: Vec<ProblemReport>,
+    access: AccessReport,
+}
+
+/// Who may do what. No secret is in it.
+#[derive(Serialize)]
+struct AccessReport {
+    viewing: &'static str,
+    pin: bool,
+    password: bool,
+    links: usize,
+    locked_out: usize,
+    administration: &'static str,
+    warning: Option<&'static str>,
+}
+
+impl From<Summary> for AccessReport {
+    fn from(summary: Summary) -> Self {
+        let Summary { viewing, pin, password, links, locked_out, plain_administration, for_want_of_https } = summary;
+        let warning = for_want_of_https.then_some(
+            "the box is administered over plain HTTP: whoever can listen on the network can read the password and the \
+             set-up code",
+        );
+        let administration = if plain_administration { "plain" } else { "https" };
+        Self { viewing, pin, password, links, locked_out, administration, warning }
+    }
 }
 
 pub(super) async fn status(State(handles): State<Handles>) -> Response {
@@ -49,6 +75,7 @@ pub(super) async fn status(State(handles): State<Handles>) -> Response {
             most_of_one_address: connections::MOST_OF_ONE,
         },
         problems: handles.problems.list().into_iter().map(ProblemReport::from).collect(),
+        access: handles.access.summary().into(),
     };
     Json(status).into_response()
 }

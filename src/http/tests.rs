@@ -59,7 +59,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let (clock, _) = Clock::manual();
-        let (access, problems) = (Access::new(None, clock.clone()), Problems::default());
+        let (access, problems) = (Access::open(None, clock.clone()), Problems::default());
         let renditions = Renditions::new(|| Box::new(Nothing), || Box::new(Nothing));
         let hub = Hub::new(clock.clone(), access.clone(), problems.clone(), renditions);
         let (sessions, _) = media(&clock);
@@ -91,6 +91,7 @@ impl Bench {
             portal: None,
             ice: None,
             https: None,
+            guests: Guests::default(),
         };
         Self { handles, _tally, _about }
     }
@@ -107,7 +108,11 @@ impl Bench {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body.into()).unwrap();
-        request.extensions_mut().insert(caller::Caller { address: [10, 0, 0, 9].into(), secure: false });
+        request.extensions_mut().insert(caller::Caller {
+            address: [10, 0, 0, 9].into(),
+            secure: false,
+            vouched: false,
+        });
         let response = router(self.handles.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -209,7 +214,7 @@ async fn the_setup_sheet_is_shown_under_the_boxs_own_names_alone_and_the_status_
 async fn what_is_no_stream_and_no_route_is_not_found() {
     let bench = Bench::new();
     let paths =
-        ["/api", "/admin", "/setup", "/a/b/c", "/a%20b", "/..%2f..%2fetc%2fpasswd", "/assets/none.js", "/api/v1/none"];
+        ["/api", "/setup", "/join", "/a/b/c", "/a%20b", "/..%2f..%2fetc%2fpasswd", "/assets/none.js", "/api/v1/none"];
     for path in paths {
         assert_eq!(bench.get(path).await.status(), 404, "{path}");
     }
@@ -226,7 +231,7 @@ async fn whep_answers_each_mistake_with_its_own_status() {
     let nobody = bench.offer("/pgm/whep", "v=0").await;
     assert_eq!((nobody.status(), nobody.code(), nobody.header("retry-after")), (409, "not_live".into(), "1"));
     let from = SocketAddr::from(([10, 0, 0, 1], 1000));
-    let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" };
+    let request = PublishRequest { stream: StreamName::program(), from, secret: None, called: false, protocol: "SRT" };
     let _source = bench.handles.hub.publish(request).unwrap();
     for path in ["/pgm/whep", "/live/pgm/whep", "/rtc/v1/whep/?app=live&stream=pgm", "/rtc/v1/whep?stream=pgm"] {
         let bad = bench.offer(path, "this is no SDP").await;
@@ -245,7 +250,7 @@ async fn whep_answers_each_mistake_with_its_own_status() {
 async fn a_wish_for_lip_sync_is_yes_no_or_left_out() {
     let bench = Bench::new();
     let from = SocketAddr::from(([10, 0, 0, 1], 1000));
-    let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" };
+    let request = PublishRequest { stream: StreamName::program(), from, secret: None, called: false, protocol: "SRT" };
     let _source = bench.handles.hub.publish(request).unwrap();
     for (query, code) in [
         ("lip_sync=0", "bad_offer"),
@@ -355,7 +360,7 @@ fn an_edge_names_its_session() {
 fn a_streams_sound_is_the_one_that_viewers_hear() {
     let bench = Bench::new();
     let from = SocketAddr::from(([10, 0, 0, 1], 1000));
-    let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" };
+    let request = PublishRequest { stream: StreamName::program(), from, secret: None, called: false, protocol: "SRT" };
     let mut source = bench.handles.hub.publish(request).unwrap();
     let sound = || serde_json::to_value(wire::Stream::from(&bench.handles.hub.streams()[0])).unwrap()["sound"].clone();
     assert_eq!(sound(), serde_json::Value::Null);

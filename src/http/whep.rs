@@ -1,13 +1,12 @@
 //! WHEP (draft-ietf-wish-whep) over HTTP: offers in, answers out, sessions patched and ended.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 
 use super::address::SessionId;
-use super::admission::bearer;
-use super::caller::Caller;
 use super::{Handles, Named, Refused, ice};
+use crate::access::{self, Action, Asker, Grant, Role};
 use crate::hub::JoinRequest;
 
 const SDP: &str = "application/sdp";
@@ -16,7 +15,8 @@ const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// POST on a stream's endpoint: a viewer offers, the box answers.
 pub(super) async fn create(
     State(handles): State<Handles>,
-    caller: Caller,
+    Extension(by): Extension<Asker>,
+    Extension(grant): Extension<Grant>,
     uri: Uri,
     Named(stream): Named,
     headers: HeaderMap,
@@ -32,10 +32,10 @@ pub(super) async fn create(
         return Err(Refused::not_playable(problem));
     }
     let session = new_session_id()?;
-    let (from, secret) = (Some(caller.address), bearer(&headers));
     let links = ice::links(&handles, &uri, &headers)?;
-    let viewer = handles.hub.join(JoinRequest { stream, session, from, secret })?;
+    let viewer = handles.hub.join(JoinRequest { stream, session, by })?;
     let created = handles.sessions.create(&offer, viewer, lip_sync).await?;
+    handles.guests.add(created.session_id.clone(), grant);
     let location = format!("{}/{}", uri.path().trim_end_matches('/'), created.session_id);
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -89,13 +89,17 @@ pub(super) async fn probe(Named(_): Named) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// OPTIONS: what may be sent here, from any origin, and how to be relayed (RFC 9725 §4.6).
+/// OPTIONS: what may be sent here, from any origin; and how to be relayed (RFC 9725 §4.6), to who may watch. A browser
+/// asks this before it shows who uses it (Fetch Standard, "CORS-preflight"), so everybody is answered.
 pub(super) async fn options(
     State(handles): State<Handles>,
+    Extension(by): Extension<Asker>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Refused> {
-    Ok((StatusCode::OK, AppendHeaders(ice::links(&handles, &uri, &headers)?)))
+    let may_watch = handles.access.admit(&access::Request { action: Action::Act(Role::Viewer), by: &by }).is_ok();
+    let links = if may_watch { ice::links(&handles, &uri, &headers)? } else { Vec::new() };
+    Ok((StatusCode::OK, AppendHeaders(links)))
 }
 
 /// Whoever knows a session's name can end it, so it cannot be guessed.
@@ -125,7 +129,7 @@ fn wished_lip_sync(query: &str) -> Result<Option<bool>, Refused> {
     }
 }
 
-fn require_type(headers: &HeaderMap, wanted: &str) -> Result<(), Refused> {
+pub(super) fn require_type(headers: &HeaderMap, wanted: &str) -> Result<(), Refused> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case(wanted) {

@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Handles;
-use super::caller::Caller;
 use super::wire::{FromPage, Listen, Stream, Tally, ToPage};
+use crate::access::Grant;
 use crate::hub::Event;
 use crate::media::StreamName;
 
@@ -26,6 +26,12 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// How often frame times are sent, and changed streams looked up.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How often it is seen whether the person is still let in.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The close code of a socket whose person is not let in any more (RFC 6455 §7.4.2: of our own).
+const NOT_LET_IN: u16 = 4401;
 
 /// A socket that takes nothing for this long is gone.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -38,18 +44,25 @@ enum End {
     Violation(u16, &'static str),
 }
 
-pub(super) async fn upgrade(State(handles): State<Handles>, caller: Caller, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn upgrade(
+    State(handles): State<Handles>,
+    Extension(grant): Extension<Grant>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let limited = upgrade.max_message_size(MOST_MESSAGE_BYTES).max_frame_size(MOST_MESSAGE_BYTES);
     limited.on_upgrade(move |socket| async move {
-        tracing::debug!(peer = %caller.address, "page connected");
+        let peer = grant.from;
+        tracing::debug!(?peer, "page connected");
         let edges = Edges::new(handles.sessions.edges());
-        Page { handles, socket, watching: None, session: None, edges }.run().await;
-        tracing::debug!(peer = %caller.address, "page gone");
+        Page { handles, grant, socket, watching: None, session: None, edges }.run().await;
+        tracing::debug!(?peer, "page gone");
     })
 }
 
 struct Page {
     handles: Handles,
+    /// How its person was let in.
+    grant: Grant,
     socket: WebSocket,
     watching: Option<StreamName>,
     /// The session by which the page watches, as soon as it knows.
@@ -101,7 +114,7 @@ impl Page {
 
     async fn talk(&mut self) -> Result<(), End> {
         let mut events = self.handles.hub.events();
-        let (mut heartbeat, mut tick) = (ticking(HEARTBEAT), ticking(TICK));
+        let (mut heartbeat, mut tick, mut look) = (ticking(HEARTBEAT), ticking(TICK), ticking(LOOK_EVERY));
         self.send_tally().await?;
         let mut told = self.streams();
         self.send_hello(told.clone()).await?;
@@ -128,6 +141,9 @@ impl Page {
                     }
                     self.send_frame_times().await?;
                 }
+                _ = look.tick() => if !self.handles.access.holds(&self.grant) {
+                    return Err(End::Violation(NOT_LET_IN, "not let in any more"));
+                },
                 _ = heartbeat.tick() => self.send_tally().await?,
             }
         }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use crate::access::{Access, Action, Refusal, Request};
+use crate::access::{Access, Action, Asker, Refusal, Request};
 use crate::clock::Clock;
 use crate::codec::Description;
 use crate::media::{MediaItem, StreamName, Track, Transform, TransformProblem};
@@ -85,6 +85,8 @@ pub struct PublishRequest {
     pub from: SocketAddr,
     /// The secret it presented, if any.
     pub secret: Option<String>,
+    /// Whether the box called it, as its settings say: nobody asks for anything then.
+    pub called: bool,
     /// The protocol it came by, for people: `SRT`.
     pub protocol: &'static str,
 }
@@ -96,10 +98,8 @@ pub struct JoinRequest {
     pub stream: StreamName,
     /// The session's name in events and logs.
     pub session: String,
-    /// Where the viewer asks from; `None` for the box itself.
-    pub from: Option<IpAddr>,
-    /// The secret it presented, if any.
-    pub secret: Option<String>,
+    /// Who asks.
+    pub by: Asker,
 }
 
 /// Why a source may not publish.
@@ -266,8 +266,10 @@ impl Hub {
     /// # Errors
     /// When the gate refuses, or another source is sending.
     pub fn publish(&self, request: PublishRequest) -> Result<Publisher, PublishError> {
-        let action = Action::Publish(request.stream.clone());
-        self.admit(action, Some(request.from.ip()), request.secret.as_deref())?;
+        if !request.called {
+            let by = Asker { from: Some(request.from.ip()), secret: request.secret.clone(), ..Asker::default() };
+            self.0.access.admit(&Request { action: Action::Publish(request.stream.clone()), by: &by })?;
+        }
         let now = self.0.clock.now();
         let state = self.with_stream(&request.stream, |stream| {
             let started = stream.start(&request, now);
@@ -286,12 +288,13 @@ impl Hub {
     /// When the gate refuses.
     pub fn join(&self, request: JoinRequest) -> Result<Viewer, Refusal> {
         let action = Action::Subscribe(request.stream.clone());
-        self.admit(action, request.from, request.secret.as_deref())?;
-        let JoinRequest { stream: name, session, from, .. } = request;
+        self.0.access.admit(&Request { action, by: &request.by })?;
+        let JoinRequest { stream: name, session, by } = request;
         let Ok((stream, ())) = self.with_stream(&name, |stream| {
             stream.viewers += 1;
             Ok::<_, std::convert::Infallible>(())
         });
+        let from = by.from;
         self.emit(Event::Joined { stream: name.clone(), session: session.clone(), from });
         Ok(Viewer { hub: self.clone(), name, session, from, stream })
     }
@@ -316,10 +319,6 @@ impl Hub {
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
-    }
-
-    fn admit(&self, action: Action, from: Option<IpAddr>, secret: Option<&str>) -> Result<(), Refusal> {
-        self.0.access.admit(&Request { action, from, passed_on: false, secret })
     }
 
     fn emit(&self, event: Event) {

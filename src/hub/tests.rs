@@ -87,18 +87,24 @@ impl Studio {
             Box::new(Voice { words, hanging, units: 0, unreadable: false }) as Box<dyn Transform>
         };
         let renditions = Renditions { obstacle, ..Renditions::new(marking, voice) };
-        let hub = Hub::new(clock.clone(), Access::new(None, clock.clone()), problems.clone(), renditions);
+        let hub = Hub::new(clock.clone(), Access::open(None, clock.clone()), problems.clone(), renditions);
         Self { hub, hand, clock, problems, words, hanging }
     }
 
     fn publish(&self, from: &str) -> Result<Publisher, PublishError> {
         let from = from.parse().unwrap();
-        self.hub.publish(PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "SRT" })
+        self.hub.publish(PublishRequest {
+            stream: StreamName::program(),
+            from,
+            secret: None,
+            called: false,
+            protocol: "SRT",
+        })
     }
 
     fn join(&self, session: &str) -> Viewer {
         let stream = StreamName::program();
-        self.hub.join(JoinRequest { stream, session: session.into(), from: None, secret: None }).unwrap()
+        self.hub.join(JoinRequest { stream, session: session.into(), by: Asker::default() }).unwrap()
     }
 
     fn tracks(&self) -> MediaItem {

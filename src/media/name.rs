@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// First path segments that belong to the box itself and can be no stream's.
-pub const RESERVED_FIRST_SEGMENTS: [&str; 10] =
-    ["api", "ws", "rtc", "admin", "trust", "setup", "setup-sheet", "assets", "metrics", "healthz"];
+pub const RESERVED_FIRST_SEGMENTS: [&str; 11] =
+    ["api", "ws", "rtc", "admin", "trust", "join", "setup", "setup-sheet", "assets", "metrics", "healthz"];
 
 /// Last path segments that are endpoints of the stream before them.
 const RESERVED_NAMES: [&str; 2] = ["whep", "whip"];

@@ -160,17 +160,33 @@ fn blank(c: char) -> &'static str {
     }
 }
 
-/// A line's characters, with every passphrase made unreadable: mistakes end up in logs.
+/// The length of the word that stands there and names a secret. A passphrase may stand within a `source`; a PIN and a
+/// key are words of their own before their `=`.
+fn secret_at(line: &[char], at: usize) -> Option<usize> {
+    let stands = |word: &str| line.iter().skip(at).zip(word.chars()).filter(|(c, w)| c.eq_ignore_ascii_case(w)).count();
+    let is = |word: &&str| stands(word) == word.len();
+    if is(&"passphrase") {
+        return Some("passphrase".len());
+    }
+    let word = ["pin", "key"].into_iter().find(is)?;
+    let begins = at
+        .checked_sub(1)
+        .and_then(|before| line.get(before))
+        .is_none_or(|c| c.is_whitespace() || "{,.\"'".contains(*c));
+    let next = line.iter().skip(at + word.len()).find(|c| !c.is_whitespace() && !"\"'".contains(**c));
+    (begins && next == Some(&'=')).then_some(word.len())
+}
+
+/// A line's characters, with every secret made unreadable: mistakes end up in logs.
 fn masked(source: Vec<char>) -> Vec<char> {
-    const WORD: [char; 10] = ['p', 'a', 's', 's', 'p', 'h', 'r', 'a', 's', 'e'];
     let mut line = source;
     let mut at = 0;
-    while at + WORD.len() <= line.len() {
-        if !line.iter().skip(at).zip(WORD).all(|(c, w)| c.eq_ignore_ascii_case(&w)) {
+    while at < line.len() {
+        let Some(word) = secret_at(&line, at) else {
             at += 1;
             continue;
-        }
-        at += WORD.len();
+        };
+        at += word;
         let mut inside = None;
         let mut value_begun = false;
         let mut equals = false;

@@ -8,6 +8,7 @@
 //!
 //! The keys, with their defaults, are described in `docs/config.md` and `docs/returnfeed.example.toml`.
 
+mod access;
 mod bind;
 mod environment;
 #[doc(hidden)]
@@ -29,8 +30,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
-
+pub use access::{Access, Administration};
 pub use bind::describe_bind_error;
 pub use environment::Environment;
 pub use identity::{Identity, IdentityError};
@@ -44,6 +44,9 @@ pub use wifi::{
     ACCESS_POINT, ACCESS_POINT_PREFIX, AccessPoint, Country, Wifi, WifiMode, WifiName, WifiPassphrase, WifiSecurity,
 };
 
+use ipnet::IpNet;
+
+use crate::access::Secret;
 use crate::media::StreamName;
 
 /// The BCM number of the header's pin that the reset button hangs on: pin 40, with ground beside it on pin 39. It is
@@ -82,6 +85,8 @@ pub struct Settings {
     pub vmix: Vmix,
     /// `[relay]`: where lights that speak vMix's protocol get tally from.
     pub relay: Relay,
+    /// `[access]`: who may do what.
+    pub access: Access,
     /// `[log]`: what is logged.
     pub log: Log,
     /// `[[stream]]`, in the file's order; names are unique.
@@ -126,6 +131,8 @@ pub struct Srt {
     pub latency: Duration,
     /// What an encoder that calls must know, unless its stream has a passphrase of its own.
     pub passphrase: Option<Passphrase>,
+    /// The key an encoder that calls must give in its stream ID, unless its stream has a key of its own.
+    pub key: Option<Secret>,
 }
 
 /// `[webrtc]`.
@@ -200,6 +207,8 @@ pub struct Stream {
     pub source: Option<Source>,
     /// What both ends must know: for `source` when there is one, else asked of whoever publishes.
     pub passphrase: Option<Passphrase>,
+    /// The key that whoever publishes it must give in the stream ID.
+    pub key: Option<Secret>,
 }
 
 /// One `[[camera]]`: a person behind a camera, and the vMix inputs that show the camera's picture.
@@ -254,7 +263,7 @@ impl Default for Http {
 
 impl Default for Srt {
     fn default() -> Self {
-        Self { listen: everywhere(8890), latency: Duration::from_millis(120), passphrase: None }
+        Self { listen: everywhere(8890), latency: Duration::from_millis(120), passphrase: None, key: None }
     }
 }
 

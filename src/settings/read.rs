@@ -15,6 +15,7 @@ use super::values::shown;
 use super::{LARGEST_FILE, Mistake, Settings, SettingsError};
 use kinds::{listen_address, wrong_type};
 
+mod access;
 mod kinds;
 mod lamps;
 mod sections;
@@ -139,6 +140,7 @@ impl Reader<'_> {
                     "wifi" => self.wifi(&table),
                     "vmix" => self.vmix(&table),
                     "relay" => self.relay(&table, &mut listens),
+                    "access" => self.access(&table),
                     "log" => self.log(&table),
                     "stream" => self.stream(&table),
                     "lamp" => self.lamp(&table, &mut lamps),

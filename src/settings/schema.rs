@@ -34,7 +34,8 @@ impl Section {
 pub(super) const HTTP: Section = Section { name: "http", repeats: false, keys: &["listen", "trusted_proxies"] };
 pub(super) const HTTPS: Section =
     Section { name: "https", repeats: false, keys: &["enabled", "listen", "certificate", "key", "redirect"] };
-pub(super) const SRT: Section = Section { name: "srt", repeats: false, keys: &["listen", "latency_ms", "passphrase"] };
+pub(super) const SRT: Section =
+    Section { name: "srt", repeats: false, keys: &["listen", "latency_ms", "passphrase", "key"] };
 pub(super) const WEBRTC: Section = Section {
     name: "webrtc",
     repeats: false,
@@ -47,8 +48,23 @@ pub(super) const WIFI: Section =
     Section { name: "wifi", repeats: false, keys: &["mode", "country", "channel", "name", "passphrase", "security"] };
 pub(super) const VMIX: Section = Section { name: "vmix", repeats: false, keys: &["host", "tcp_port", "http_port"] };
 pub(super) const RELAY: Section = Section { name: "relay", repeats: false, keys: &["listen"] };
+pub(super) const ACCESS: Section = Section {
+    name: "access",
+    repeats: false,
+    keys: &[
+        "viewing",
+        "pin",
+        "administration",
+        "own_networks",
+        "publish_from",
+        "view_from",
+        "administer_from",
+        "origins",
+    ],
+};
 pub(super) const LOG: Section = Section { name: "log", repeats: false, keys: &["level"] };
-pub(super) const STREAM: Section = Section { name: "stream", repeats: true, keys: &["name", "source", "passphrase"] };
+pub(super) const STREAM: Section =
+    Section { name: "stream", repeats: true, keys: &["name", "source", "passphrase", "key"] };
 pub(super) const CAMERA: Section =
     Section { name: "camera", repeats: true, keys: &["name", "inputs", "mixes", "overlays"] };
 
@@ -60,8 +76,9 @@ pub(super) const LAMP: Section = Section {
 pub(super) const STRIP: Section = Section { name: "strip", repeats: false, keys: &["leds", "order", "device"] };
 
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 15] = [
-    &HTTP, &HTTPS, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &LOG, &STREAM, &CAMERA, &LAMP, &STRIP,
+pub(super) const SECTIONS: [&Section; 16] = [
+    &HTTP, &HTTPS, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &ACCESS, &LOG, &STREAM, &CAMERA,
+    &LAMP, &STRIP,
 ];
 
 /// The candidate a person most likely meant, if one is near enough.

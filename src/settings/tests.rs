@@ -102,7 +102,9 @@ fn the_example_shows_every_key_with_its_default() {
             );
         }
     }
-    assert!(settings.srt.passphrase.take().is_some());
+    assert!(settings.srt.passphrase.take().is_some() && settings.srt.key.take().is_some());
+    assert!(settings.access.pin.is_some());
+    settings.access = Access::default();
     assert_eq!(settings.cameras.len(), 1);
     settings.cameras.clear();
     settings.streams.clear();
@@ -211,14 +213,14 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         ("[http]\nlistn = 1", &["2:1: unknown key `listn` in [http]; did you mean `listen`?"]),
         (
             "[srt]\n\n  colour = 1",
-            &["3:3: unknown key `colour` in [srt]; the keys of [srt] are `listen`, `latency_ms`, `passphrase`"],
+            &["3:3: unknown key `colour` in [srt]; the keys of [srt] are `listen`, `latency_ms`, `passphrase`, `key`"],
         ),
         ("[[cameras]]\nname = 'a'", &["1:3: unknown section `cameras`; did you mean `[[camera]]`?"]),
         ("listen = 1", &["1:1: `listen` stands in no section; put it below its section's heading, as in `[http]`"]),
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [https], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [log], [[stream]], [[camera]], [[lamp]], [strip]",
+                "1:1: unknown key `zebra`; the sections are [http], [https], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [access], [log], [[stream]], [[camera]], [[lamp]], [strip]",
             ],
         ),
         (
@@ -454,11 +456,53 @@ fn no_message_shows_a_passphrase() {
         "srt = { foo = 1, passphrase = \"secret\" }",
         "[[stream]]\nname = 'a'\nsource = \"srt://h:1?foo=1&passphrase=secret&x=1\"",
         "[[stream]]\nname = 'a'\nsource = \"srt//h:1?passphrase=secret\"",
+        "[srt]\nkey = \"secret\"",
+        "[[stream]]\nname = 'a'\nkey = 'secret words'",
+        "srt = { foo = 1, key = \"secret\" }",
+        "access.\"pin\" = \"secret\"\nfoo = 1",
+        "[access]\npin = secret",
+        "[access]\npin = \"secret\"",
+        "access = { viewing = \"open\", pin = \"secret\", foo = 1 }",
     ] {
         let error = Settings::parse("t", text).unwrap_err();
         assert!(!error.to_string().contains("secret"), "{text}:\n{error}");
         assert!(!format!("{error:?}").contains("secret"), "{text}:\n{error:?}");
     }
+}
+
+#[test]
+fn who_may_do_what_is_read_and_checked() {
+    let settings = parse(
+        "[srt]\nkey = 'for-every-stream'\n[[stream]]\nname = 'pgm'\nkey = 'for-pgm-alone'\n[access]\nviewing = 'pin'\n\
+         pin = '482915'\nadministration = 'lan'\nown_networks = []\nview_from = ['10.0.0.0/8', '192.168.1.9']\n\
+         origins = ['https://studio.example']",
+    );
+    assert_eq!(settings.srt.key, Some(Secret::new("for-every-stream")));
+    assert_eq!(settings.streams[0].key, Some(Secret::new("for-pgm-alone")));
+    let networks = ["10.0.0.0/8", "192.168.1.9/32"].map(|network| network.parse().unwrap());
+    let access = Access {
+        viewing: crate::access::Viewing::Pin,
+        pin: Some(Secret::new("482915")),
+        administration: Some(Administration::Lan),
+        own_networks: Some(Vec::new()),
+        view_from: networks.into(),
+        origins: vec!["https://studio.example".into()],
+        ..Access::default()
+    };
+    assert_eq!(settings.access, access);
+    assert_eq!(parse("").needs_restart(&settings), Vec::<&str>::new(), "it is in force at once");
+    for (text, mistake) in [
+        ("viewing = 'pin'", "1:2: viewing = \"pin\" without a `pin`; add six digits, as in `pin = \"482915\"`"),
+        ("pin = '12345'", "2:7: a PIN has six digits; choose six digits of your own, in quotes"),
+        ("publish_from = []", "2:16: `publish_from` is empty, so nobody could; name networks, or leave it out"),
+        ("viewing = 'closed'", "2:11: `viewing` cannot be \"closed\"; write one of open, pin, links"),
+    ] {
+        let found = mistakes(&format!("[access]\n{text}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with(mistake), "{found:?}");
+    }
+    let found = mistakes("[[stream]]\nname = 'a'\nsource = 'srt://h:1'\nkey = 'for-nobody'");
+    assert!(found[0].contains("nobody sends a stream that the box fetches"), "{found:?}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub use card::card;
 pub use console::{SMALLEST_CONSOLE, console};
 pub use page::{STYLE, page};
+pub use qr::svg as qr_svg;
 
 /// The name every box answers to; of several on one network the first.
 pub const SHARED_NAME: &str = "returnfeed";

@@ -10,6 +10,12 @@ const MARGIN: usize = 4;
 /// On a screen the room is small and the edges are sharp: two are enough for phones.
 const MARGIN_ON_SCREEN: usize = 2;
 
+/// A drawing of a QR code for paper and screens alike (SVG); `label` is plain text for an attribute. `None` when the
+/// text is too long for any code.
+pub fn svg(text: &str, label: &str) -> Option<String> {
+    Code::for_paper(text).map(|code| code.svg(label))
+}
+
 /// A QR code.
 pub(super) struct Code {
     width: usize,

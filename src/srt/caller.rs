@@ -180,8 +180,13 @@ impl Caller {
     }
 
     fn open(&self, remote: SocketAddr) -> Result<Box<dyn Sink>, CallError> {
-        let request =
-            PublishRequest { stream: self.stream.clone(), from: canonical(remote), secret: None, protocol: "SRT" };
+        let request = PublishRequest {
+            stream: self.stream.clone(),
+            from: canonical(remote),
+            secret: None,
+            called: true,
+            protocol: "SRT",
+        };
         self.sinks.open(request).map_err(|error| CallError::Refused(error.to_string()))
     }
 

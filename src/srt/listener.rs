@@ -255,6 +255,7 @@ impl Listener {
             stream: wish.stream.clone(),
             from: canonical(from),
             secret: wish.secret.clone(),
+            called: false,
             protocol: "SRT",
         };
         let sink = self.sinks.open(publish).map_err(|error| match error {

@@ -4,11 +4,12 @@
 //! other words for the mode before a colon), and the keyed form `#!::key=value,…` (SRT Access Control Guidelines). Pure. Flows to: `handshake`.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::media::{InvalidStreamName, StreamName};
 
 /// What a peer that calls us wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Wish {
     /// The stream it wants to send.
     pub stream: StreamName,
@@ -32,6 +33,13 @@ pub enum BadWish {
     Type(String, String),
 }
 
+/// Secrets stay out of logs.
+impl fmt::Debug for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wish").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
 impl Wish {
     /// Reads a stream ID; an empty one means `live/pgm`.
     ///
@@ -45,7 +53,7 @@ impl Wish {
             if text.is_empty() {
                 return Ok(StreamName::program());
             }
-            text.parse().map_err(|error| BadWish::Name(id.to_owned(), error))
+            text.parse().map_err(|error| BadWish::Name(without_secret(id), error))
         };
         if let Some(keyed) = id.strip_prefix("#!::") {
             return Self::keyed(id, keyed.trim().trim_matches(['{', '}']), name);
@@ -76,7 +84,7 @@ impl Wish {
                 // Without a mode the guidelines say "request", but encoders that only ever send leave it out.
                 "m" if matches!(value, "request" | "bidirectional") => return Err(BadWish::WantsToReceive),
                 "t" if !matches!(value, "stream" | "live") => {
-                    return Err(BadWish::Type(id.to_owned(), value.to_owned()));
+                    return Err(BadWish::Type(without_secret(id), value.to_owned()));
                 }
                 _ => {}
             }
@@ -84,6 +92,24 @@ impl Wish {
         // A host name beside a resource is the box's own and says nothing.
         let stream = name(resource.or(host).unwrap_or_default())?;
         Ok(Self { stream, secret: secret.filter(|secret| !secret.is_empty()) })
+    }
+}
+
+/// What of a stream ID may be shown: people read it in logs and in the status.
+fn without_secret(id: &str) -> String {
+    if let Some(keyed) = id.strip_prefix("#!::") {
+        // What has no key may be the rest of a secret with a comma in it.
+        let shown = |pair: &'_ str| match pair.split_once('=') {
+            Some((key, _)) if key.trim_matches([' ', '{']) != "s" => pair.to_owned(),
+            Some(_) => "s=…".to_owned(),
+            None => "…".to_owned(),
+        };
+        let pairs: Vec<String> = keyed.split(',').map(shown).collect();
+        return format!("#!::{}", pairs.join(","));
+    }
+    match id.match_indices(':').nth(1) {
+        Some((end, _)) => format!("{}:…", id.get(..end).unwrap_or_default()),
+        None => id.to_owned(),
     }
 }
 
@@ -145,6 +171,17 @@ mod tests {
         }
         assert_eq!(Wish::parse("#!::u=vmix,s=token,r=cam1").unwrap().secret.as_deref(), Some("token"));
         assert_eq!(Wish::parse("publish:cam1:user:pass").unwrap().secret.as_deref(), Some("pass"));
+    }
+
+    #[test]
+    fn no_secret_is_in_what_is_said_of_a_stream_id() {
+        for id in
+            ["#!::r=a b,s=hunter2", "#!::{s=hunter2,r=a b}", "#!::s = a,hunter2,t=file", "publish:a b:user:hunter2"]
+        {
+            let said = Wish::parse(id).unwrap_err();
+            assert!(!format!("{said} {said:?}").contains("hunter2"), "{said}");
+        }
+        assert!(!format!("{:?}", Wish::parse("#!::r=pgm,s=hunter2").unwrap()).contains("hunter2"));
     }
 
     #[test]

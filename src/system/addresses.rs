@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
@@ -22,6 +23,23 @@ pub fn local_addresses() -> Vec<IpAddr> {
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
         });
     best_first(found.collect())
+}
+
+/// The networks of every interface that is up, each with the interface's own address in it.
+pub fn local_networks() -> Vec<IpNet> {
+    let ip = |address: &nix::sys::socket::SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    getifaddrs()
+        .into_iter()
+        .flatten()
+        .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
+        .filter_map(|interface| {
+            let (address, mask) = (ip(&interface.address?)?, ip(&interface.netmask?)?);
+            IpNet::with_netmask(address, mask).ok()
+        })
+        .collect()
 }
 
 /// Addresses of the same kind stay in the order of their interfaces.
@@ -59,6 +77,12 @@ mod tests {
     fn loopback_is_given_only_when_there_is_nothing_else() {
         assert_eq!(sorted(&["::1", "fe80::1", "127.0.0.1"]), ["127.0.0.1", "::1"]);
         assert_eq!(sorted(&["127.0.0.1", "169.254.7.7"]), ["169.254.7.7"]);
+    }
+
+    #[test]
+    fn a_machine_is_in_the_network_of_its_own_loopback() {
+        let own = local_networks();
+        assert!(own.iter().any(|network| network.contains(&IpAddr::from([127, 0, 0, 9]))), "{own:?}");
     }
 
     #[test]

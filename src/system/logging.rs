@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 const MOST_WAITING: usize = 256;
 
 /// Libraries speak up only when something fails; some log what every browser sends as a warning.
-const QUIET_LIBRARIES: &str = "error,returnfeed=";
+const QUIET_LIBRARIES: &str = "error,audit=info,returnfeed=";
 
 /// Changes what is logged while the program runs. Cheap to clone.
 #[derive(Clone)]

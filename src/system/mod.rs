@@ -18,7 +18,7 @@ mod reset_button;
 mod store;
 mod supervisor;
 
-pub use addresses::local_addresses;
+pub use addresses::{local_addresses, local_networks};
 pub use health::{Unwell, ask_health};
 pub use limits::raise_open_files;
 pub use machine::{Radio, host_name, keeps_nothing, radio};

@@ -326,7 +326,7 @@ pub fn hub() -> (Hub, tokio::sync::broadcast::Receiver<Event>) {
     }
     let hub = Hub::new(
         Clock::system(),
-        Access::new(None, Clock::system()),
+        Access::open(None, Clock::system()),
         Problems::default(),
         returnfeed::hub::Renditions::new(|| Box::new(Nothing), || Box::new(Nothing)),
     );

@@ -241,3 +241,6 @@ export function browserApp(): App {
   const at = site(location.href, meta('root'), meta('stream'));
   return new App(at, browserMemory, trustUrl(at.root, meta('trust')));
 }
+
+/** The root of the box as this page reaches it. */
+export const siteRoot = (): string => site(location.href, meta('root'), meta('stream')).root;

@@ -50,7 +50,7 @@ impl Wifi {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Body::empty()).unwrap();
-        request.extensions_mut().insert(Caller { address: peer.parse().unwrap(), secure: false });
+        request.extensions_mut().insert(Caller { address: peer.parse().unwrap(), secure: false, vouched: false });
         let response = crate::http::router(self.bench.handles.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();

@@ -25,7 +25,7 @@ struct Box {
 impl Box {
     fn new() -> Self {
         let (mut bench, dir) = (Bench::new(), tempfile::tempdir().unwrap());
-        bench.handles.access = Access::new(Some("bkmqp-xrthw"), bench.handles.clock.clone());
+        bench.handles.access = Access::open(Some("bkmqp-xrthw"), bench.handles.clock.clone());
         let spool = Some(Spool::new(dir.path().join("update"), making::key()));
         bench.handles.updates =
             Updates { spool, report: dir.path().join("status"), outcome: dir.path().join("result") };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::access::stream_key;
 use super::kinds::{
     boolean, camera_name, file, gateway, input, integer, name_server, network, one_of, own_address, passphrase, port,
     public_address, small, text, vmix_host,
@@ -54,6 +55,7 @@ impl Reader<'_> {
         if let Some(passphrase) = self.value(table, "passphrase", passphrase) {
             self.settings.srt.passphrase = Some(passphrase.value);
         }
+        self.settings.srt.key = self.value(table, "key", stream_key).map(|found| found.value);
     }
 
     pub(super) fn webrtc(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
@@ -188,12 +190,19 @@ impl Reader<'_> {
                 Fault::new("`pbkeylen` without a passphrase encrypts nothing", "add the passphrase, or leave it out");
             self.fault(&value.span(), fault);
         }
+        let key = self.value(table, "key", stream_key);
+        if let (Some(key), true) = (&key, table.values.contains_key("source")) {
+            let fault =
+                Fault::new("nobody sends a stream that the box fetches", "leave the `key` out, or the `source`");
+            self.fault(&key.span, fault);
+        }
+        let key = key.map(|found| found.value);
         let Some(Found { span, value: name }) = name else { return };
         if self.settings.streams.iter().any(|stream| stream.name == name) {
             let what = format!("there is already a [[stream]] named \"{}\"", name.short());
             self.fault(&span, Fault::new(what, "give each stream a name of its own, or leave one out"));
         }
-        self.settings.streams.push(Stream { name, source, passphrase });
+        self.settings.streams.push(Stream { name, source, passphrase, key });
     }
 
     /// A stream's source; `Some(None)` when it is there and wrong.

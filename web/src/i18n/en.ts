@@ -129,6 +129,15 @@ export const en = {
   problem_said: 'The box says: {text}',
   problem_retry: 'It starts by itself once this is mended.',
 
+  door_pin: 'Enter the PIN',
+  door_link: 'A link of your own is needed',
+  door_ask: 'Ask whoever runs this box for one.',
+  door_ended: 'The link you opened has ended. Ask for a new one.',
+  door_enter: 'Watch',
+  door_wrong: 'That is not the PIN.',
+  door_locked: 'Too many wrong PINs. Try again in {s} s.',
+  door_failed: 'The box does not answer. Try again.',
+
   d_stream: 'Stream',
   d_source: 'Source',
   d_format: 'Format',

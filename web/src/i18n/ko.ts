@@ -133,6 +133,15 @@ export const ko: Messages = {
   problem_said: '장비 메시지: {text}',
   problem_retry: '문제가 해결되면 자동으로 시작됩니다.',
 
+  door_pin: 'PIN을 입력하세요',
+  door_link: '본인의 링크가 필요합니다',
+  door_ask: '장비를 운영하는 사람에게 요청하세요.',
+  door_ended: '열어 본 링크는 끝났습니다. 새 링크를 요청하세요.',
+  door_enter: '보기',
+  door_wrong: 'PIN이 아닙니다.',
+  door_locked: '틀린 PIN이 너무 많습니다. {s}초 뒤에 다시 시도하세요.',
+  door_failed: '장비가 응답하지 않습니다. 다시 시도하세요.',
+
   d_stream: '스트림',
   d_source: '소스',
   d_format: '형식',

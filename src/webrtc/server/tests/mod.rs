@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Offered;
 
 use super::*;
-use crate::access::Access;
+use crate::access::{Access, Asker};
 use crate::hub::{Hub, JoinRequest, PublishRequest, Publisher, Renditions};
 use crate::media::{AccessUnit, Codec, MediaItem, Timestamp90k, Track, TrackId, Transform, TransformProblem};
 use crate::problems::Problems;
@@ -56,7 +56,7 @@ impl TestBox {
     fn start_with(config: Config, sound: impl Fn() -> Box<dyn Transform> + Send + Sync + 'static) -> Self {
         let clock = Clock::system();
         let renditions = Renditions::new(|| Box::new(AsItIs), sound);
-        let hub = Hub::new(clock.clone(), Access::new(None, clock.clone()), Problems::default(), renditions);
+        let hub = Hub::new(clock.clone(), Access::open(None, clock.clone()), Problems::default(), renditions);
         let (handle, mut server) = Server::bind(config, clock.clone()).unwrap();
         server.worker.shards.inline_first = 1;
         let stop = CancellationToken::new();
@@ -66,7 +66,8 @@ impl TestBox {
 
     fn publish(&self) -> Source {
         let from = "127.0.0.1:5000".parse().unwrap();
-        let request = PublishRequest { stream: StreamName::program(), from, secret: None, protocol: "test" };
+        let request =
+            PublishRequest { stream: StreamName::program(), from, secret: None, called: false, protocol: "test" };
         let mut publisher = self.hub.publish(request).unwrap();
         let tracks = [(256, Codec::H264), (257, Codec::Opus)].map(|(id, codec)| Track { id: TrackId(id), codec });
         publisher.send(MediaItem::Tracks(Arc::new(tracks))).unwrap();
@@ -76,7 +77,8 @@ impl TestBox {
     async fn create(&mut self, offer: &str) -> Result<Created, CreateError> {
         self.viewers += 1;
         let (stream, session) = (StreamName::program(), format!("session-{}", self.viewers));
-        let viewer = self.hub.join(JoinRequest { stream, session, from: self.from, secret: None }).unwrap();
+        let viewer =
+            self.hub.join(JoinRequest { stream, session, by: Asker { from: self.from, ..Asker::default() } }).unwrap();
         self.handle.create(offer, viewer, self.lip_sync).await
     }
 
