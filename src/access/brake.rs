@@ -18,6 +18,9 @@ pub const WINDOW: Duration = Duration::from_secs(60);
 /// As many failures of one address within [`WINDOW`] close the door to it.
 pub const MOST_OF_ONE: usize = 10;
 
+/// Failures that are remembered at a time; every limit is lower.
+const MOST_KEPT: usize = 256;
+
 /// How long the door stays closed the first time.
 pub const CLOSED_FOR: Duration = Duration::from_secs(60);
 
@@ -181,7 +184,10 @@ impl Count {
     }
 
     fn push(&mut self, now: Instant) {
-        self.failures.push_back(now);
+        // More would change no answer.
+        if self.failures.len() < MOST_KEPT {
+            self.failures.push_back(now);
+        }
         self.last = Some(now);
     }
 

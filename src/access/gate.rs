@@ -17,6 +17,8 @@ use crate::clock::Clock;
 const STRONG: Limits = Limits { most_of_all: 60, longest: CLOSED_FOR, fresh_may_try: true };
 /// For what a person chose. The set-up code is a way in beside it.
 const CHOSEN: Limits = Limits { most_of_all: 60, longest: Duration::from_secs(600), fresh_may_try: false };
+/// For a stream's key: what others guess must not keep an encoder off the air, nor its own old key for long.
+const KEY: Limits = STRONG;
 /// For six digits: in the end 30 guesses in ten minutes, 4320 of a million a day.
 const SHORT: Limits = Limits { most_of_all: 30, longest: Duration::from_secs(600), fresh_may_try: false };
 
@@ -90,7 +92,7 @@ impl Access {
                 setup_code: Brake::new(STRONG),
                 password: Brake::new(CHOSEN),
                 pin: Brake::new(SHORT),
-                key: Brake::new(CHOSEN),
+                key: Brake::new(KEY),
             },
             hasher: Hasher::default(),
             ledger: Mutex::new(ledger.unwrap_or_default()),

@@ -123,7 +123,17 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
 
 /// Whether a proxy passes this on for somebody (RFC 7239, and what was there before it).
 fn is_through_a_proxy(headers: &HeaderMap) -> bool {
-    let by_proxy = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    let by_proxy = [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-port",
+        "x-real-ip",
+        "via",
+        "cf-connecting-ip",
+        "true-client-ip",
+    ];
     by_proxy.iter().any(|name| headers.contains_key(*name))
 }
 

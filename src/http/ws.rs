@@ -30,6 +30,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// How often it is seen whether the person is still let in.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Messages of a page in that time; it sends two a second.
+const MOST_MESSAGES: u32 = 100;
+
 /// The close code of a socket whose person is not let in any more (RFC 6455 §7.4.2: of our own).
 const NOT_LET_IN: u16 = 4401;
 
@@ -118,16 +121,31 @@ impl Page {
         self.send_tally().await?;
         let mut told = self.streams();
         self.send_hello(told.clone()).await?;
-        let mut stale = false;
+        let (mut stale, mut heard) = (false, 0);
         loop {
             tokio::select! {
                 biased;
+                // First, so that a page that talks without end does not put its own end off.
+                _ = look.tick() => {
+                    if !self.handles.access.holds(&self.grant) {
+                        return Err(End::Violation(NOT_LET_IN, "not let in any more"));
+                    }
+                    heard = 0;
+                }
                 changed = self.handles.tally.changed() => {
                     changed.map_err(|_| End::Gone)?;
                     self.send_tally().await?;
                     heartbeat.reset();
                 }
-                message = self.socket.recv() => self.hear(message).await?,
+                message = self.socket.recv() => {
+                    heard += 1;
+                    if heard > MOST_MESSAGES {
+                        return Err(End::Violation(close_code::POLICY, "too many messages"));
+                    }
+                    self.hear(message).await?;
+                    // What is here already is waited for by nobody, and others want their turn.
+                    tokio::task::consume_budget().await;
+                }
                 (session, rtp) = self.edges.next() => self.send(&ToPage::Edge { session, rtp }).await?,
                 event = events.recv() => match event {
                     // Counts of viewers change in bursts: they wait for the next tick.
@@ -141,9 +159,6 @@ impl Page {
                     }
                     self.send_frame_times().await?;
                 }
-                _ = look.tick() => if !self.handles.access.holds(&self.grant) {
-                    return Err(End::Violation(NOT_LET_IN, "not let in any more"));
-                },
                 _ = heartbeat.tick() => self.send_tally().await?,
             }
         }

@@ -142,11 +142,12 @@ async fn two_thousand_hostile_connections_of_each_kind_leave_twenty_viewers_alon
     let answers = requests(http, &offer(&good)).await;
     let taken = answers.iter().filter(|answer| answer.contains("201")).count();
     println!("offers nobody stands behind: {} answers, {taken} taken", answers.len());
+    assert!(answers.len() > FLOOD / 2, "{}", answers.len());
     assert!(answers.iter().all(|answer| answer.contains("201") || answer.contains("503")), "{answers:?}");
     assert_undisturbed("offers nobody stands behind", &viewers, &appliance, &stalls).await?;
     let bomb = format!("{good}{}", "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H264/90000\r\n".repeat(1000));
     let answers = requests(http, &offer(&bomb)).await;
-    assert!(answers.iter().all(|answer| answer.contains(" 4")), "{answers:?}");
+    assert!(answers.len() > FLOOD / 2 && answers.iter().all(|answer| answer.contains(" 4")), "{answers:?}");
     assert_undisturbed("offers as large as they may be", &viewers, &appliance, &stalls).await?;
 
     let mut random = Seeded(9);
@@ -163,15 +164,16 @@ async fn two_thousand_hostile_connections_of_each_kind_leave_twenty_viewers_alon
     let mut induction = noise(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 2], 64);
     induction[24..64].copy_from_slice(&[0; 40]);
     induction[36..40].copy_from_slice(&1u32.to_be_bytes());
-    for (what, port, datagram) in [
-        ("STUN on the port of media", appliance.webrtc_port, stun),
-        ("DTLS without a session", appliance.webrtc_port, hello),
-        ("TURN without a login", turn_port, allocate),
-        ("SRT handshakes that go no further", appliance.srt_port, induction),
+    // TURN says once in a while what a login needs (RFC 8656 §7.2), which is longer than the question.
+    for (what, port, datagram, most) in [
+        ("STUN on the port of media", appliance.webrtc_port, stun, 0.0),
+        ("DTLS without a session", appliance.webrtc_port, hello, 0.0),
+        ("TURN without a login", turn_port, allocate, 4.0),
+        ("SRT handshakes that go no further", appliance.srt_port, induction, 1.0),
     ] {
         let gain = datagrams(port, &datagram).await?;
         println!("{what}: {gain:.2} times as many bytes back");
-        assert!(gain <= 5.0, "{what}: {gain}");
+        assert!(gain <= most, "{what}: {gain}");
         assert_undisturbed(what, &viewers, &appliance, &stalls).await?;
     }
 

@@ -57,8 +57,9 @@ pub(super) fn find(
     let own = || taken.iter().filter(|taken| newcomer.is_some() && taken.origin == newcomer);
     let own_joining = || own().filter(|taken| taken.joining.is_some());
     let oldest = |taken: &Taken| taken.key;
+    let is_late = |taken: &&Taken| taken.joining.is_some_and(|since| since >= GRACE);
     if own_joining().count() >= MOST_JOINING_OF_ONE || own().count() >= most_of_one(most) {
-        return own_joining().map(oldest).min().map(Some).ok_or(CreateError::FullForAddress);
+        return own_joining().filter(is_late).map(oldest).min().map(Some).ok_or(CreateError::FullForAddress);
     }
     if taken.len() + waiting < most {
         return Ok(None);
@@ -68,8 +69,12 @@ pub(super) fn find(
         *joining.entry(origin).or_default() += 1;
     }
     let crowd = |taken: &Taken| taken.origin.and_then(|origin| joining.get(&origin).copied()).unwrap_or(1);
-    let late = taken.iter().filter(|taken| taken.joining.is_some_and(|since| since >= GRACE));
-    late.max_by_key(|taken| (crowd(taken), Reverse(taken.key))).map(|taken| Some(taken.key)).ok_or(CreateError::Full)
+    taken
+        .iter()
+        .filter(is_late)
+        .max_by_key(|taken| (crowd(taken), Reverse(taken.key)))
+        .map(|taken| Some(taken.key))
+        .ok_or(CreateError::Full)
 }
 
 /// Half of the places, so that one address cannot have them all.
@@ -130,9 +135,11 @@ mod tests {
         let mut taken: Vec<Taken> = (0..5).map(|n| watching(n, "10.0.0.1")).collect();
         assert_eq!(find(&taken, 0, 10, from("10.0.0.1")), Err(CreateError::FullForAddress));
         assert_eq!(find(&taken, 0, 10, from("10.0.0.2")), Ok(None));
-        taken[3] = joining(3, "10.0.0.1", 0);
+        taken[3] = joining(3, "10.0.0.1", 2);
+        assert_eq!(find(&taken, 0, 10, from("10.0.0.1")), Err(CreateError::FullForAddress), "it had no time yet");
+        taken[3] = joining(3, "10.0.0.1", 3);
         assert_eq!(find(&taken, 0, 10, from("10.0.0.1")), Ok(Some(3)));
-        let many: Vec<Taken> = (0..64).map(|n| joining(n, "10.0.0.1", 0)).collect();
+        let many: Vec<Taken> = (0..64).map(|n| joining(n, "10.0.0.1", 3)).collect();
         assert_eq!(find(&many, 0, 1000, from("10.0.0.1")), Ok(Some(0)));
         assert_eq!(find(&many[1..], 0, 1000, from("10.0.0.1")), Ok(None));
         let here: Vec<Taken> = (0..64).map(|key| Taken { key, origin: None, joining: Some(GRACE) }).collect();
