@@ -1,6 +1,7 @@
 //! Who is let in to what.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Parts {
     pub policy: Policy,
     /// The networks the box is in.
     pub interfaces: Interfaces,
+    /// Whether a public IPv4 network of an interface may be one that strangers share, as a hoster's is.
+    pub among_strangers: bool,
     /// Where something is kept across restarts, if anywhere.
     pub memory: Option<Box<dyn Memory>>,
     /// Time.
@@ -73,7 +76,7 @@ impl fmt::Debug for Access {
 impl Access {
     /// The gate as the settings have it, with what was kept. May read a file.
     pub fn new(parts: Parts) -> Self {
-        let Parts { setup_code, policy, interfaces, memory, clock } = parts;
+        let Parts { setup_code, policy, interfaces, among_strangers, memory, clock } = parts;
         let kept = memory.as_ref().and_then(|memory| memory.read());
         let ledger = kept.map(|text| Ledger::read(&text, clock.now())).transpose();
         let ledger = ledger.unwrap_or_else(|err| {
@@ -87,7 +90,7 @@ impl Access {
             clock,
             setup_code: setup_code.map(|code| SetupCode(Digest::of_typed(&code))),
             policy: RwLock::new(Arc::new(policy)),
-            near: Near::new(interfaces),
+            near: Near::new(interfaces, among_strangers),
             brakes: Brakes {
                 setup_code: Brake::new(STRONG),
                 password: Brake::new(CHOSEN),
@@ -107,7 +110,7 @@ impl Access {
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok()).collect();
         let policy = Policy { own_networks: Some(everywhere), plain_administration: true, ..Policy::default() };
         let setup_code = setup_code.map(str::to_owned);
-        Self::new(Parts { setup_code, policy, interfaces: Vec::new, memory: None, clock })
+        Self::new(Parts { setup_code, policy, interfaces: || None, among_strangers: true, memory: None, clock })
     }
 
     /// Takes other settings. Who is let in and may not be any more [`Access::holds`] no longer.
@@ -154,7 +157,7 @@ impl Access {
             Keeps::Nothing => true,
             Keeps::Address { hidden } => {
                 let by = Asker { from: grant.from, hidden: *hidden, ..Asker::default() };
-                policy.viewing == Viewing::Open && self.is_near(&policy, &by)
+                policy.viewing == Viewing::Open && self.is_still_near(&policy, &by)
             }
             Keeps::Link(id) => self.ledger().link(id, now).is_some(),
             Keeps::Pin(token) => {
@@ -310,18 +313,19 @@ impl Access {
         wrong
     }
 
-    pub(super) fn counted_as(&self, by: &Asker) -> std::net::IpAddr {
+    pub(super) fn counted_as(&self, by: &Asker) -> IpAddr {
         let near = self.is_near(&self.policy(), &Asker { hidden: false, ..by.clone() });
         counted_as(by.address(), near)
     }
 
-    fn is_near(&self, policy: &Policy, by: &Asker) -> bool {
-        let address = by.address();
-        !by.hidden
-            && match &policy.own_networks {
-                Some(networks) => holds(networks, address),
-                None => self.0.near.contains(address, self.0.clock.now()),
-            }
+    /// Whether somebody who comes now is in one of the box's own networks.
+    pub(super) fn is_near(&self, policy: &Policy, by: &Asker) -> bool {
+        is_in(policy, by, |address| self.0.near.contains(address, self.0.clock.now()))
+    }
+
+    /// The same of somebody who was when they came.
+    fn is_still_near(&self, policy: &Policy, by: &Asker) -> bool {
+        is_in(policy, by, |address| self.0.near.contained(address, self.0.clock.now()))
     }
 
     pub(super) fn policy(&self) -> Arc<Policy> {
@@ -335,4 +339,10 @@ impl Access {
     pub(super) fn now(&self) -> Instant {
         self.0.clock.now()
     }
+}
+
+/// Whether somebody is in the box's own networks: those of the settings, else those that it finds.
+fn is_in(policy: &Policy, by: &Asker, found: impl FnOnce(IpAddr) -> bool) -> bool {
+    let address = by.address();
+    !by.hidden && policy.own_networks.as_ref().map_or_else(|| found(address), |networks| holds(networks, address))
 }

@@ -43,9 +43,10 @@ impl Gate {
 
     fn on(card: Card, setup_code: Option<&str>, policy: Policy) -> Self {
         let (clock, hand) = Clock::manual();
-        let interfaces = || vec!["192.168.1.20/24".parse().unwrap(), "fe80::1/64".parse().unwrap()];
+        let interfaces = || Some(vec!["192.168.1.20/24".parse().unwrap(), "fe80::1/64".parse().unwrap()]);
         let memory: Option<Box<dyn Memory>> = Some(Box::new(card.clone()));
-        let access = Access::new(Parts { setup_code: setup_code.map(Into::into), policy, interfaces, memory, clock });
+        let setup_code = setup_code.map(Into::into);
+        let access = Access::new(Parts { setup_code, policy, interfaces, among_strangers: true, memory, clock });
         Self { access, hand, card }
     }
 

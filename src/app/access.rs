@@ -45,6 +45,8 @@ pub(super) fn gate(
         setup_code: identity.map(|identity| identity.setup_code.clone()),
         policy: convert::policy(settings, https_port),
         interfaces: local_networks,
+        // The SD-card box stands in a studio. Any other machine may be rented.
+        among_strangers: identity.is_none(),
         memory: store.map(|store| Box::new(Card(store.clone())) as Box<dyn Memory>),
         clock: clock.clone(),
     })

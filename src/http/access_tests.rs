@@ -56,7 +56,9 @@ impl House {
         let mut bench = Bench::new();
         let clock = bench.handles.clock.clone();
         let setup_code = Some(CODE.to_owned());
-        bench.handles.access = Access::new(Parts { setup_code, policy, interfaces: Vec::new, memory: None, clock });
+        let interfaces = || None;
+        let parts = Parts { setup_code, policy, interfaces, among_strangers: true, memory: None, clock };
+        bench.handles.access = Access::new(parts);
         Self { bench, secure: true }
     }
 
