@@ -127,8 +127,8 @@ struct App {
     pulses: Pulses,
     problems: Problems,
     access: Access,
-    /// The port of HTTPS as browsers reach it, where it is on.
-    https_port: Option<u16>,
+    /// What has become of HTTPS at the start, which only a restart changes.
+    https: convert::Https,
     about: watch::Sender<Arc<http::About>>,
     vmix: watch::Sender<tally::VmixConfig>,
     callers: Callers,
@@ -161,9 +161,9 @@ impl App {
         let clock = Clock::system();
         let problems = Problems::default();
         let https = https::bind(&settings, &machine, &clock, &problems)?;
-        let https_port = https.as_ref().map(|https| https.told.port);
+        let https_state = https::state(&settings, machine.identity.is_some(), https.as_ref());
         let Machine { store, identity, updates, lamps } = machine;
-        let access = access::gate(&settings, https_port, identity.as_ref(), store.as_ref(), &clock);
+        let access = access::gate(&settings, https_state, identity.as_ref(), store.as_ref(), &clock);
         let sound = convert::sound(&settings);
         let renditions = Renditions {
             picture: Arc::new(transcode::picture),
@@ -228,7 +228,7 @@ impl App {
         parts.start("what tells the lamps", feed.run(stopping.clone()).map(Ok));
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         if let Some(lights) = relay {
-            let relay = tally::Relay::new(lights, client.words(), clock.clone());
+            let relay = tally::Relay::new(lights, client.words(), access.clone(), clock.clone());
             parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
         }
         parts.start("the vMix client", client.run().map(Ok));
@@ -289,7 +289,7 @@ impl App {
             pulses,
             problems,
             access,
-            https_port,
+            https: https_state,
             about,
             vmix,
             callers,
@@ -329,7 +329,7 @@ impl App {
             changed
         });
         self.callers.apply(&new);
-        self.access.apply(convert::policy(&new, self.https_port));
+        self.access.apply(convert::policy(&new, self.https));
         *self.current.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = new;
     }
 

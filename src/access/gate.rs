@@ -130,6 +130,7 @@ impl Access {
             Action::Act(role) => self.admit_viewer(*role, by),
             Action::Subscribe(_) => self.admit_viewer(Role::Viewer, by),
             Action::Publish(stream) => self.admit_publisher(stream, by),
+            Action::Light => self.admit_light(by),
         };
         tracing::trace!(action = ?request.action, peer = ?by.from, ?answer, "asked");
         answer
@@ -158,6 +159,10 @@ impl Access {
             Keeps::Address { hidden } => {
                 let by = Asker { from: grant.from, hidden: *hidden, ..Asker::default() };
                 policy.viewing == Viewing::Open && self.is_still_near(&policy, &by)
+            }
+            Keeps::Light => {
+                let by = Asker { from: grant.from, ..Asker::default() };
+                may_have_lights(&policy, &by, || self.is_still_near(&policy, &by))
             }
             Keeps::Link(id) => self.ledger().link(id, now).is_some(),
             Keeps::Pin(token) => {
@@ -241,6 +246,14 @@ impl Access {
         lets_in.then_some(Grant { role: Role::Director, way: Way::Network, from: by.from, keeps })
     }
 
+    fn admit_light(&self, by: &Asker) -> Result<Grant, Refusal> {
+        let policy = self.policy();
+        match may_have_lights(&policy, by, || self.is_near(&policy, by)) {
+            true => Ok(Grant { way: Way::Network, from: by.from, keeps: Keeps::Light, ..Grant::to_anyone() }),
+            false => Err(Refusal::NotFromHere),
+        }
+    }
+
     fn admit_administrator(&self, by: &Asker) -> Result<Grant, Refusal> {
         self.may_administer(by)?;
         if let Some(grant) = self.by_password(by) {
@@ -269,7 +282,11 @@ impl Access {
             return Err(Refusal::NotFromHere);
         }
         let private = by.secure || policy.plain_administration || by.is_here();
-        if private { Ok(()) } else { Err(Refusal::Insecure) }
+        match policy.https_port {
+            _ if private => Ok(()),
+            Some(_) => Err(Refusal::Insecure),
+            None => Err(Refusal::NoHttps),
+        }
     }
 
     /// Whether the administrator could sign in from there, over such a connection.
@@ -338,6 +355,14 @@ impl Access {
 
     pub(super) fn now(&self) -> Instant {
         self.0.clock.now()
+    }
+}
+
+/// Whether a network light may be where this asks from.
+fn may_have_lights(policy: &Policy, by: &Asker, is_near: impl FnOnce() -> bool) -> bool {
+    match policy.lights_from.as_slice() {
+        [] => (policy.view_from.is_empty() || holds(&policy.view_from, by.address())) && is_near(),
+        networks => holds(networks, by.address()),
     }
 }
 

@@ -29,7 +29,7 @@ pub use gate::{Access, Parts};
 pub use ledger::{ADMINISTRATOR_HOLDS, LONGEST_LINK, LONGEST_NAME, Link, MOST_LINKS, Memory, PIN_HOLDS};
 pub use networks::Interfaces;
 pub use password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
-pub use policy::{Policy, Secret, Viewing};
+pub use policy::{Policy, Publishing, Secret, Viewing};
 pub use secret::{Token, is_link_token, is_token};
 pub use signing::Summary;
 
@@ -71,6 +71,8 @@ pub enum Action {
     Publish(StreamName),
     /// Watch a stream.
     Subscribe(StreamName),
+    /// Follow tally as a network light, which knows no secret.
+    Light,
     /// Use a route or a command that needs a role.
     Act(Role),
 }
@@ -191,6 +193,8 @@ enum Keeps {
     Nothing,
     /// The address, as it was seen.
     Address { hidden: bool },
+    /// The address of a network light.
+    Light,
     /// A link.
     Link(String),
     /// A sign-in by PIN; the token is hashed with the PIN of the day.
@@ -265,9 +269,19 @@ pub enum Refusal {
     /// The settings do not allow it from there.
     #[error("the settings do not allow this from your address")]
     NotFromHere,
+    /// A sender without a secret is in no network of the box's own.
+    #[error(
+        "without a passphrase or key only senders in the box's own networks may send; set [srt] passphrase, or name the sender's network in [access] publish_from"
+    )]
+    NotNear,
     /// It came over a connection that others can read.
     #[error("the box is administered over HTTPS only")]
     Insecure,
+    /// The same, and there is no HTTPS.
+    #[error(
+        "the box is administered over HTTPS only, and there is none at present: the status says why, and [access] administration = \"lan\" in the settings allows plain HTTP"
+    )]
+    NoHttps,
     /// A stream needs a key, and none was given.
     #[error("this stream needs a key; add it to the sender's stream ID, as in \"#!::r=pgm,m=publish,s=KEY\"")]
     KeyNeeded,

@@ -33,17 +33,16 @@ impl Memory for Card {
     }
 }
 
-/// `https_port` is that of HTTPS as browsers reach it, where it is on.
 pub(super) fn gate(
     settings: &Settings,
-    https_port: Option<u16>,
+    https: convert::Https,
     identity: Option<&Identity>,
     store: Option<&Store>,
     clock: &Clock,
 ) -> Access {
     Access::new(Parts {
         setup_code: identity.map(|identity| identity.setup_code.clone()),
-        policy: convert::policy(settings, https_port),
+        policy: convert::policy(settings, https),
         interfaces: local_networks,
         // The SD-card box stands in a studio. Any other machine may be rented.
         among_strangers: identity.is_none(),

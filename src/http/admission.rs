@@ -204,7 +204,13 @@ fn korean(refusal: Refusal) -> &'static str {
         Refusal::NoPassword => "아직 암호가 없습니다. 박스의 설정 코드로 암호를 정하십시오.",
         Refusal::Busy => "동시에 로그인하는 사람이 너무 많습니다. 다시 시도하십시오.",
         Refusal::NotFromHere => "설정에 따라 이 주소에서는 할 수 없습니다.",
+        Refusal::NotNear => {
+            "암호나 키가 없으면 박스와 같은 네트워크에서만 보낼 수 있습니다. [srt] passphrase를 정하거나 [access] publish_from에 네트워크를 적으십시오."
+        }
         Refusal::Insecure => "박스 관리는 HTTPS로만 할 수 있습니다.",
+        Refusal::NoHttps => {
+            "박스 관리는 HTTPS로만 할 수 있는데 지금 HTTPS가 없습니다. 이유는 상태에 있습니다. 설정의 [access] administration = \"lan\"은 HTTP를 허용합니다."
+        }
         Refusal::KeyNeeded => "이 스트림에는 키가 필요합니다.",
         Refusal::KeyWrong => "스트림 키가 틀렸습니다.",
     }

@@ -54,6 +54,7 @@ fn state(handles: &Handles, by: &Asker) -> Response {
     });
     let administration = match handles.access.may_sign_in_as_administrator(by) {
         Err(Refusal::Insecure) => "https_needed",
+        Err(Refusal::NoHttps) => "https_off",
         Err(_) => "not_from_here",
         Ok(()) if by.secure => "https",
         Ok(()) => "plain",

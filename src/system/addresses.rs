@@ -43,7 +43,7 @@ pub fn local_networks() -> Option<Vec<IpNet>> {
     });
     let links = interfaces.iter().filter(|interface| interface.flags.contains(InterfaceFlags::IFF_BROADCAST));
     let links: BTreeSet<&str> = links.map(|interface| interface.interface_name.as_str()).collect();
-    let routes = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let routes = std::fs::read_to_string("/proc/self/net/ipv6_route").unwrap_or_default();
     let of_routes = routes.lines().filter_map(|route| on_link(route, &links)).map(IpNet::V6);
     Some(of_addresses.chain(of_routes).collect())
 }
