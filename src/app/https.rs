@@ -12,7 +12,7 @@ use super::{Failure, Machine, bind_tcp, convert, refused};
 use crate::clock::Clock;
 use crate::problems::{Problem, Problems};
 use crate::settings::Settings;
-use crate::system::local_addresses;
+use crate::system::{self, local_addresses};
 use crate::tls::{Config, Keeper, NotKept};
 use crate::{http, turn};
 
@@ -74,6 +74,7 @@ pub(super) fn bind(
         addresses: local_addresses,
         own: settings.https.own.clone(),
         built: built(),
+        clock_is_set: system::clock_is_set,
     };
     match certified(config, &listener, clock, problems) {
         Ok((config, keeper, address)) => {

@@ -170,6 +170,7 @@ fn certified() -> (Arc<ServerConfig>, Arc<tokio_rustls::rustls::ClientConfig>) {
             addresses: Vec::new,
             own: None,
             built: std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+            clock_is_set: || false,
         },
         Clock::system(),
         crate::problems::Problems::default(),
