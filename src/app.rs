@@ -79,9 +79,11 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
+    let (store, identity) = (Store::new(&environment.state_directory), own::identity(environment));
     let machine = Machine {
-        store: Some(Store::new(&environment.state_directory)),
-        identity: own::identity(environment),
+        setup_code: own::setup_code(identity.as_ref(), &store)?,
+        store: Some(store),
+        identity,
         updates: updates::taken_here(environment),
         lamps: environment.lamps.clone(),
     };
@@ -137,6 +139,8 @@ struct App {
 /// What the program finds of the machine it runs on.
 #[derive(Default)]
 struct Machine {
+    /// What makes an administrator.
+    setup_code: String,
     /// Where something is kept across restarts, if anywhere.
     store: Option<Store>,
     /// What makes the box one of a kind, where it is one.
@@ -162,8 +166,8 @@ impl App {
         let problems = Problems::default();
         let https = https::bind(&settings, &machine, &clock, &problems)?;
         let https_state = https::state(&settings, machine.identity.is_some(), https.as_ref());
-        let Machine { store, identity, updates, lamps } = machine;
-        let access = access::gate(&settings, https_state, identity.as_ref(), store.as_ref(), &clock);
+        let Machine { setup_code, store, identity, updates, lamps } = machine;
+        let access = access::gate(&settings, https_state, setup_code, identity.as_ref(), store.as_ref(), &clock);
         let sound = convert::sound(&settings);
         let renditions = Renditions {
             picture: Arc::new(transcode::picture),

@@ -29,8 +29,8 @@ pub struct Access(pub(super) Arc<Inner>);
 
 /// What the gate is made of.
 pub struct Parts {
-    /// The box's set-up code; `None`: the machine has none, and whatever runs on it is the administrator.
-    pub setup_code: Option<String>,
+    /// The box's set-up code.
+    pub setup_code: String,
     /// What the settings say.
     pub policy: Policy,
     /// The networks the box is in.
@@ -45,7 +45,8 @@ pub struct Parts {
 
 pub(super) struct Inner {
     pub(super) clock: Clock,
-    setup_code: Option<SetupCode>,
+    /// `None` where nothing is left of the code, and no guess is right.
+    setup_code: Option<Digest>,
     policy: RwLock<Arc<Policy>>,
     near: Near,
     pub(super) brakes: Brakes,
@@ -55,9 +56,6 @@ pub(super) struct Inner {
     /// Held while the ledger is written, so that an older one never follows a newer. Never taken with the ledger held.
     pub(super) saving: Mutex<()>,
 }
-
-/// What is compared; `None` where nothing is left of the code, and no guess is right.
-struct SetupCode(Option<Digest>);
 
 /// A count for each kind of secret, so that a sender with a wrong key locks nobody out of the page.
 pub(super) struct Brakes {
@@ -88,7 +86,7 @@ impl Access {
         });
         Self(Arc::new(Inner {
             clock,
-            setup_code: setup_code.map(|code| SetupCode(Digest::of_typed(&code))),
+            setup_code: Digest::of_typed(&setup_code),
             policy: RwLock::new(Arc::new(policy)),
             near: Near::new(interfaces, among_strangers),
             brakes: Brakes {
@@ -104,12 +102,12 @@ impl Access {
         }))
     }
 
-    /// A box with this set-up code and nothing set, on which everybody watches and sends: for tests.
+    /// A box with this set-up code, or one that nobody knows, and nothing set, on which everybody watches and sends: for tests.
     #[doc(hidden)]
     pub fn open(setup_code: Option<&str>, clock: Clock) -> Self {
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok()).collect();
         let policy = Policy { own_networks: Some(everywhere), plain_administration: true, ..Policy::default() };
-        let setup_code = setup_code.map(str::to_owned);
+        let setup_code = setup_code.unwrap_or_default().to_owned();
         Self::new(Parts { setup_code, policy, interfaces: || None, among_strangers: true, memory: None, clock })
     }
 
@@ -183,6 +181,11 @@ impl Access {
         self.policy().origins.iter().any(|trusted| trusted.eq_ignore_ascii_case(origin))
     }
 
+    /// Whether this is in one of the box's own networks now.
+    pub fn is_in_own_networks(&self, address: IpAddr) -> bool {
+        self.is_near(&self.policy(), &Asker { from: Some(address), ..Asker::default() })
+    }
+
     fn admit_viewer(&self, role: Role, by: &Asker) -> Result<Grant, Refusal> {
         let policy = self.policy();
         if !policy.view_from.is_empty() && !holds(&policy.view_from, by.address()) {
@@ -195,7 +198,7 @@ impl Access {
             return Ok(grant);
         }
         // The set-up code opens everything. Only what could be one is taken for a guess at it.
-        if self.0.setup_code.is_some() && by.secret.as_deref().is_some_and(|secret| !is_token(secret)) {
+        if by.secret.as_deref().is_some_and(|secret| !is_token(secret)) {
             return self.admit_administrator(by);
         }
         Err(match best {
@@ -259,20 +262,12 @@ impl Access {
         if let Some(grant) = self.by_password(by) {
             return Ok(grant);
         }
-        let grant = |way| Grant { role: Role::Administrator, way, from: by.from, keeps: Keeps::Nothing };
-        let Some(code) = &self.0.setup_code else {
-            return match by.is_here() {
-                true => Ok(grant(Way::Machine)),
-                false if self.has_password() => Err(Refusal::SecretNeeded),
-                false => Err(Refusal::Forbidden),
-            };
-        };
         // A link's token is no guess at the set-up code.
         let secret = by.secret.as_deref().filter(|secret| !is_token(secret)).ok_or(Refusal::SecretNeeded)?;
         let given = Digest::of_typed(secret);
-        let is_right = || code.0.zip(given).is_some_and(|(code, given)| code.is(&given));
+        let is_right = || self.0.setup_code.zip(given).is_some_and(|(code, given)| code.is(&given));
         self.guess(&self.0.brakes.setup_code, "set-up code", by, Refusal::SecretWrong, is_right)?;
-        Ok(grant(Way::SetupCode))
+        Ok(Grant { role: Role::Administrator, way: Way::SetupCode, from: by.from, keeps: Keeps::Nothing })
     }
 
     /// Whether the box may be administered from there, over such a connection.

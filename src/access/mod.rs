@@ -116,7 +116,8 @@ impl Asker {
         self.from.map_or(Ipv4Addr::LOCALHOST.into(), |from| from.to_canonical())
     }
 
-    /// Whether it is a program on the machine itself, and nobody behind it.
+    /// Whether it is a program on the machine itself, and nobody behind it; as far as can be seen, for a proxy may say
+    /// nothing of whom it asks for.
     fn is_here(&self) -> bool {
         self.address().is_loopback() && !self.passed_on && !self.hidden
     }
@@ -151,8 +152,6 @@ pub enum Way {
     Password,
     /// By the box's set-up code.
     SetupCode,
-    /// By being on the machine itself.
-    Machine,
     /// By a stream's key.
     Key,
 }
@@ -167,7 +166,6 @@ impl Way {
             Self::Link { .. } => "link",
             Self::Password => "password",
             Self::SetupCode => "setup_code",
-            Self::Machine => "machine",
             Self::Key => "key",
         }
     }
@@ -224,11 +222,13 @@ impl fmt::Display for Grant {
 pub enum Refusal {
     /// An administrator is needed, and none was shown.
     #[error(
-        "this needs the administrator: sign in at /admin, or give the box's set-up code; it is in returnfeed-setup.txt on the card"
+        "this needs the administrator: sign in at /admin, or give the box's set-up code; it is in returnfeed-setup.txt on the card, elsewhere where the log says at the start"
     )]
     SecretNeeded,
     /// The secret given is none. To be answered after [`WRONG_ANSWERED_AFTER`].
-    #[error("this is not the box's set-up code; it is in returnfeed-setup.txt on the card")]
+    #[error(
+        "this is not the box's set-up code; it is in returnfeed-setup.txt on the card, elsewhere where the log says at the start"
+    )]
     SecretWrong,
     /// There were too many wrong ones; this one was not looked at.
     #[error("there were too many wrong attempts; wait, then try the right one")]
@@ -236,9 +236,6 @@ pub enum Refusal {
         /// When to try again.
         left: Duration,
     },
-    /// Not with any secret.
-    #[error("only a program on the machine itself may ask this: the machine has no set-up code")]
-    Forbidden,
     /// Watching needs the PIN or a link.
     #[error("watching needs the PIN; whoever runs the box has it")]
     PinNeeded,

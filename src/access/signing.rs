@@ -110,7 +110,7 @@ impl Access {
     }
 
     /// Sets the administrator's password, which ends every sign-in with an earlier one, and signs in. `by` was let in
-    /// by set-up code, or is on the machine. Takes long.
+    /// by set-up code. Takes long.
     ///
     /// # Errors
     /// When it is none, or cannot be kept.

@@ -36,12 +36,13 @@ impl Memory for Card {
 pub(super) fn gate(
     settings: &Settings,
     https: convert::Https,
+    setup_code: String,
     identity: Option<&Identity>,
     store: Option<&Store>,
     clock: &Clock,
 ) -> Access {
     Access::new(Parts {
-        setup_code: identity.map(|identity| identity.setup_code.clone()),
+        setup_code,
         policy: convert::policy(settings, https),
         interfaces: local_networks,
         // The SD-card box stands in a studio. Any other machine may be rented.

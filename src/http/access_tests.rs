@@ -55,7 +55,7 @@ impl House {
     fn with(policy: Policy) -> Self {
         let mut bench = Bench::new();
         let clock = bench.handles.clock.clone();
-        let setup_code = Some(CODE.to_owned());
+        let setup_code = CODE.to_owned();
         let interfaces = || None;
         let parts = Parts { setup_code, policy, interfaces, among_strangers: true, memory: None, clock };
         bench.handles.access = Access::new(parts);

@@ -113,7 +113,7 @@ fn plain(refusal: Refusal) -> (StatusCode, &'static str) {
         Refusal::NotNear => (StatusCode::FORBIDDEN, "not_near"),
         Refusal::Insecure => (StatusCode::FORBIDDEN, "https_needed"),
         Refusal::NoHttps => (StatusCode::FORBIDDEN, "https_off"),
-        Refusal::Forbidden | Refusal::KeyNeeded | Refusal::KeyWrong => (StatusCode::FORBIDDEN, "forbidden"),
+        Refusal::KeyNeeded | Refusal::KeyWrong => (StatusCode::FORBIDDEN, "forbidden"),
         Refusal::LockedOut { .. } => (StatusCode::TOO_MANY_REQUESTS, "locked_out"),
         Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
     }
