@@ -79,9 +79,11 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
+    let (store, identity) = (Store::new(&environment.state_directory), own::identity(environment));
     let machine = Machine {
-        store: Some(Store::new(&environment.state_directory)),
-        identity: own::identity(environment),
+        setup_code: own::setup_code(identity.as_ref(), &store)?,
+        store: Some(store),
+        identity,
         updates: updates::taken_here(environment),
         lamps: environment.lamps.clone(),
     };
@@ -127,8 +129,8 @@ struct App {
     pulses: Pulses,
     problems: Problems,
     access: Access,
-    /// The port of HTTPS as browsers reach it, where it is on.
-    https_port: Option<u16>,
+    /// What has become of HTTPS at the start, which only a restart changes.
+    https: convert::Https,
     about: watch::Sender<Arc<http::About>>,
     vmix: watch::Sender<tally::VmixConfig>,
     callers: Callers,
@@ -137,6 +139,8 @@ struct App {
 /// What the program finds of the machine it runs on.
 #[derive(Default)]
 struct Machine {
+    /// What makes an administrator.
+    setup_code: String,
     /// Where something is kept across restarts, if anywhere.
     store: Option<Store>,
     /// What makes the box one of a kind, where it is one.
@@ -161,9 +165,9 @@ impl App {
         let clock = Clock::system();
         let problems = Problems::default();
         let https = https::bind(&settings, &machine, &clock, &problems)?;
-        let https_port = https.as_ref().map(|https| https.told.port);
-        let Machine { store, identity, updates, lamps } = machine;
-        let access = access::gate(&settings, https_port, identity.as_ref(), store.as_ref(), &clock);
+        let https_state = https::state(&settings, machine.identity.is_some(), https.as_ref());
+        let Machine { setup_code, store, identity, updates, lamps } = machine;
+        let access = access::gate(&settings, https_state, setup_code, identity.as_ref(), store.as_ref(), &clock);
         let sound = convert::sound(&settings);
         let renditions = Renditions {
             picture: Arc::new(transcode::picture),
@@ -228,7 +232,7 @@ impl App {
         parts.start("what tells the lamps", feed.run(stopping.clone()).map(Ok));
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         if let Some(lights) = relay {
-            let relay = tally::Relay::new(lights, client.words(), clock.clone());
+            let relay = tally::Relay::new(lights, client.words(), access.clone(), clock.clone());
             parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
         }
         parts.start("the vMix client", client.run().map(Ok));
@@ -289,7 +293,7 @@ impl App {
             pulses,
             problems,
             access,
-            https_port,
+            https: https_state,
             about,
             vmix,
             callers,
@@ -329,7 +333,7 @@ impl App {
             changed
         });
         self.callers.apply(&new);
-        self.access.apply(convert::policy(&new, self.https_port));
+        self.access.apply(convert::policy(&new, self.https));
         *self.current.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = new;
     }
 

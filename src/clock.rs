@@ -73,6 +73,11 @@ impl Clock {
 }
 
 impl ManualClock {
+    /// Somebody sets the wall clock, forward or back.
+    pub fn set_wall(&self, wall: SystemTime) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).wall = wall;
+    }
+
     /// Moves all times forward by `step`.
     pub fn advance(&self, step: Duration) {
         let mut times = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

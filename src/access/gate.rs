@@ -1,6 +1,7 @@
 //! Who is let in to what.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
@@ -28,12 +29,14 @@ pub struct Access(pub(super) Arc<Inner>);
 
 /// What the gate is made of.
 pub struct Parts {
-    /// The box's set-up code; `None`: the machine has none, and whatever runs on it is the administrator.
-    pub setup_code: Option<String>,
+    /// The box's set-up code.
+    pub setup_code: String,
     /// What the settings say.
     pub policy: Policy,
     /// The networks the box is in.
     pub interfaces: Interfaces,
+    /// Whether a public IPv4 network of an interface may be one that strangers share, as a hoster's is.
+    pub among_strangers: bool,
     /// Where something is kept across restarts, if anywhere.
     pub memory: Option<Box<dyn Memory>>,
     /// Time.
@@ -42,7 +45,8 @@ pub struct Parts {
 
 pub(super) struct Inner {
     pub(super) clock: Clock,
-    setup_code: Option<SetupCode>,
+    /// `None` where nothing is left of the code, and no guess is right.
+    setup_code: Option<Digest>,
     policy: RwLock<Arc<Policy>>,
     near: Near,
     pub(super) brakes: Brakes,
@@ -52,9 +56,6 @@ pub(super) struct Inner {
     /// Held while the ledger is written, so that an older one never follows a newer. Never taken with the ledger held.
     pub(super) saving: Mutex<()>,
 }
-
-/// What is compared; `None` where nothing is left of the code, and no guess is right.
-struct SetupCode(Option<Digest>);
 
 /// A count for each kind of secret, so that a sender with a wrong key locks nobody out of the page.
 pub(super) struct Brakes {
@@ -73,7 +74,7 @@ impl fmt::Debug for Access {
 impl Access {
     /// The gate as the settings have it, with what was kept. May read a file.
     pub fn new(parts: Parts) -> Self {
-        let Parts { setup_code, policy, interfaces, memory, clock } = parts;
+        let Parts { setup_code, policy, interfaces, among_strangers, memory, clock } = parts;
         let kept = memory.as_ref().and_then(|memory| memory.read());
         let ledger = kept.map(|text| Ledger::read(&text, clock.now())).transpose();
         let ledger = ledger.unwrap_or_else(|err| {
@@ -85,9 +86,9 @@ impl Access {
         });
         Self(Arc::new(Inner {
             clock,
-            setup_code: setup_code.map(|code| SetupCode(Digest::of_typed(&code))),
+            setup_code: Digest::of_typed(&setup_code),
             policy: RwLock::new(Arc::new(policy)),
-            near: Near::new(interfaces),
+            near: Near::new(interfaces, among_strangers),
             brakes: Brakes {
                 setup_code: Brake::new(STRONG),
                 password: Brake::new(CHOSEN),
@@ -101,13 +102,13 @@ impl Access {
         }))
     }
 
-    /// A box with this set-up code and nothing set, on which everybody watches and sends: for tests.
+    /// A box with this set-up code, or one that nobody knows, and nothing set, on which everybody watches and sends: for tests.
     #[doc(hidden)]
     pub fn open(setup_code: Option<&str>, clock: Clock) -> Self {
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok()).collect();
         let policy = Policy { own_networks: Some(everywhere), plain_administration: true, ..Policy::default() };
-        let setup_code = setup_code.map(str::to_owned);
-        Self::new(Parts { setup_code, policy, interfaces: Vec::new, memory: None, clock })
+        let setup_code = setup_code.unwrap_or_default().to_owned();
+        Self::new(Parts { setup_code, policy, interfaces: || None, among_strangers: true, memory: None, clock })
     }
 
     /// Takes other settings. Who is let in and may not be any more [`Access::holds`] no longer.
@@ -127,6 +128,7 @@ impl Access {
             Action::Act(role) => self.admit_viewer(*role, by),
             Action::Subscribe(_) => self.admit_viewer(Role::Viewer, by),
             Action::Publish(stream) => self.admit_publisher(stream, by),
+            Action::Light => self.admit_light(by),
         };
         tracing::trace!(action = ?request.action, peer = ?by.from, ?answer, "asked");
         answer
@@ -154,7 +156,11 @@ impl Access {
             Keeps::Nothing => true,
             Keeps::Address { hidden } => {
                 let by = Asker { from: grant.from, hidden: *hidden, ..Asker::default() };
-                policy.viewing == Viewing::Open && self.is_near(&policy, &by)
+                policy.viewing == Viewing::Open && self.is_still_near(&policy, &by)
+            }
+            Keeps::Light => {
+                let by = Asker { from: grant.from, ..Asker::default() };
+                may_have_lights(&policy, &by, || self.is_still_near(&policy, &by))
             }
             Keeps::Link(id) => self.ledger().link(id, now).is_some(),
             Keeps::Pin(token) => {
@@ -175,6 +181,11 @@ impl Access {
         self.policy().origins.iter().any(|trusted| trusted.eq_ignore_ascii_case(origin))
     }
 
+    /// Whether this is in one of the box's own networks now.
+    pub fn is_in_own_networks(&self, address: IpAddr) -> bool {
+        self.is_near(&self.policy(), &Asker { from: Some(address), ..Asker::default() })
+    }
+
     fn admit_viewer(&self, role: Role, by: &Asker) -> Result<Grant, Refusal> {
         let policy = self.policy();
         if !policy.view_from.is_empty() && !holds(&policy.view_from, by.address()) {
@@ -187,7 +198,7 @@ impl Access {
             return Ok(grant);
         }
         // The set-up code opens everything. Only what could be one is taken for a guess at it.
-        if self.0.setup_code.is_some() && by.secret.as_deref().is_some_and(|secret| !is_token(secret)) {
+        if by.secret.as_deref().is_some_and(|secret| !is_token(secret)) {
             return self.admit_administrator(by);
         }
         Err(match best {
@@ -238,25 +249,25 @@ impl Access {
         lets_in.then_some(Grant { role: Role::Director, way: Way::Network, from: by.from, keeps })
     }
 
+    fn admit_light(&self, by: &Asker) -> Result<Grant, Refusal> {
+        let policy = self.policy();
+        match may_have_lights(&policy, by, || self.is_near(&policy, by)) {
+            true => Ok(Grant { way: Way::Network, from: by.from, keeps: Keeps::Light, ..Grant::to_anyone() }),
+            false => Err(Refusal::NotFromHere),
+        }
+    }
+
     fn admit_administrator(&self, by: &Asker) -> Result<Grant, Refusal> {
         self.may_administer(by)?;
         if let Some(grant) = self.by_password(by) {
             return Ok(grant);
         }
-        let grant = |way| Grant { role: Role::Administrator, way, from: by.from, keeps: Keeps::Nothing };
-        let Some(code) = &self.0.setup_code else {
-            return match by.is_here() {
-                true => Ok(grant(Way::Machine)),
-                false if self.has_password() => Err(Refusal::SecretNeeded),
-                false => Err(Refusal::Forbidden),
-            };
-        };
         // A link's token is no guess at the set-up code.
         let secret = by.secret.as_deref().filter(|secret| !is_token(secret)).ok_or(Refusal::SecretNeeded)?;
         let given = Digest::of_typed(secret);
-        let is_right = || code.0.zip(given).is_some_and(|(code, given)| code.is(&given));
+        let is_right = || self.0.setup_code.zip(given).is_some_and(|(code, given)| code.is(&given));
         self.guess(&self.0.brakes.setup_code, "set-up code", by, Refusal::SecretWrong, is_right)?;
-        Ok(grant(Way::SetupCode))
+        Ok(Grant { role: Role::Administrator, way: Way::SetupCode, from: by.from, keeps: Keeps::Nothing })
     }
 
     /// Whether the box may be administered from there, over such a connection.
@@ -266,7 +277,11 @@ impl Access {
             return Err(Refusal::NotFromHere);
         }
         let private = by.secure || policy.plain_administration || by.is_here();
-        if private { Ok(()) } else { Err(Refusal::Insecure) }
+        match policy.https_port {
+            _ if private => Ok(()),
+            Some(_) => Err(Refusal::Insecure),
+            None => Err(Refusal::NoHttps),
+        }
     }
 
     /// Whether the administrator could sign in from there, over such a connection.
@@ -310,18 +325,19 @@ impl Access {
         wrong
     }
 
-    pub(super) fn counted_as(&self, by: &Asker) -> std::net::IpAddr {
+    pub(super) fn counted_as(&self, by: &Asker) -> IpAddr {
         let near = self.is_near(&self.policy(), &Asker { hidden: false, ..by.clone() });
         counted_as(by.address(), near)
     }
 
-    fn is_near(&self, policy: &Policy, by: &Asker) -> bool {
-        let address = by.address();
-        !by.hidden
-            && match &policy.own_networks {
-                Some(networks) => holds(networks, address),
-                None => self.0.near.contains(address, self.0.clock.now()),
-            }
+    /// Whether somebody who comes now is in one of the box's own networks.
+    pub(super) fn is_near(&self, policy: &Policy, by: &Asker) -> bool {
+        is_in(policy, by, |address| self.0.near.contains(address, self.0.clock.now()))
+    }
+
+    /// The same of somebody who was when they came.
+    fn is_still_near(&self, policy: &Policy, by: &Asker) -> bool {
+        is_in(policy, by, |address| self.0.near.contained(address, self.0.clock.now()))
     }
 
     pub(super) fn policy(&self) -> Arc<Policy> {
@@ -335,4 +351,18 @@ impl Access {
     pub(super) fn now(&self) -> Instant {
         self.0.clock.now()
     }
+}
+
+/// Whether a network light may be where this asks from.
+fn may_have_lights(policy: &Policy, by: &Asker, is_near: impl FnOnce() -> bool) -> bool {
+    match policy.lights_from.as_slice() {
+        [] => (policy.view_from.is_empty() || holds(&policy.view_from, by.address())) && is_near(),
+        networks => holds(networks, by.address()),
+    }
+}
+
+/// Whether somebody is in the box's own networks: those of the settings, else those that it finds.
+fn is_in(policy: &Policy, by: &Asker, found: impl FnOnce(IpAddr) -> bool) -> bool {
+    let address = by.address();
+    !by.hidden && policy.own_networks.as_ref().map_or_else(|| found(address), |networks| holds(networks, address))
 }

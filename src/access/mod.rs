@@ -29,7 +29,7 @@ pub use gate::{Access, Parts};
 pub use ledger::{ADMINISTRATOR_HOLDS, LONGEST_LINK, LONGEST_NAME, Link, MOST_LINKS, Memory, PIN_HOLDS};
 pub use networks::Interfaces;
 pub use password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
-pub use policy::{Policy, Secret, Viewing};
+pub use policy::{Policy, Publishing, Secret, Viewing};
 pub use secret::{Token, is_link_token, is_token};
 pub use signing::Summary;
 
@@ -71,6 +71,8 @@ pub enum Action {
     Publish(StreamName),
     /// Watch a stream.
     Subscribe(StreamName),
+    /// Follow tally as a network light, which knows no secret.
+    Light,
     /// Use a route or a command that needs a role.
     Act(Role),
 }
@@ -114,7 +116,8 @@ impl Asker {
         self.from.map_or(Ipv4Addr::LOCALHOST.into(), |from| from.to_canonical())
     }
 
-    /// Whether it is a program on the machine itself, and nobody behind it.
+    /// Whether it is a program on the machine itself, and nobody behind it; as far as can be seen, for a proxy may say
+    /// nothing of whom it asks for.
     fn is_here(&self) -> bool {
         self.address().is_loopback() && !self.passed_on && !self.hidden
     }
@@ -149,8 +152,6 @@ pub enum Way {
     Password,
     /// By the box's set-up code.
     SetupCode,
-    /// By being on the machine itself.
-    Machine,
     /// By a stream's key.
     Key,
 }
@@ -165,7 +166,6 @@ impl Way {
             Self::Link { .. } => "link",
             Self::Password => "password",
             Self::SetupCode => "setup_code",
-            Self::Machine => "machine",
             Self::Key => "key",
         }
     }
@@ -191,6 +191,8 @@ enum Keeps {
     Nothing,
     /// The address, as it was seen.
     Address { hidden: bool },
+    /// The address of a network light.
+    Light,
     /// A link.
     Link(String),
     /// A sign-in by PIN; the token is hashed with the PIN of the day.
@@ -220,11 +222,13 @@ impl fmt::Display for Grant {
 pub enum Refusal {
     /// An administrator is needed, and none was shown.
     #[error(
-        "this needs the administrator: sign in at /admin, or give the box's set-up code; it is in returnfeed-setup.txt on the card"
+        "this needs the administrator: sign in at /admin, or give the box's set-up code; it is in returnfeed-setup.txt on the card, elsewhere where the log says at the start"
     )]
     SecretNeeded,
     /// The secret given is none. To be answered after [`WRONG_ANSWERED_AFTER`].
-    #[error("this is not the box's set-up code; it is in returnfeed-setup.txt on the card")]
+    #[error(
+        "this is not the box's set-up code; it is in returnfeed-setup.txt on the card, elsewhere where the log says at the start"
+    )]
     SecretWrong,
     /// There were too many wrong ones; this one was not looked at.
     #[error("there were too many wrong attempts; wait, then try the right one")]
@@ -232,9 +236,6 @@ pub enum Refusal {
         /// When to try again.
         left: Duration,
     },
-    /// Not with any secret.
-    #[error("only a program on the machine itself may ask this: the machine has no set-up code")]
-    Forbidden,
     /// Watching needs the PIN or a link.
     #[error("watching needs the PIN; whoever runs the box has it")]
     PinNeeded,
@@ -265,9 +266,19 @@ pub enum Refusal {
     /// The settings do not allow it from there.
     #[error("the settings do not allow this from your address")]
     NotFromHere,
+    /// A sender without a secret is in no network of the box's own.
+    #[error(
+        "without a passphrase or key only senders in the box's own networks may send; set [srt] passphrase, or name the sender's network in [access] publish_from"
+    )]
+    NotNear,
     /// It came over a connection that others can read.
     #[error("the box is administered over HTTPS only")]
     Insecure,
+    /// The same, and there is no HTTPS.
+    #[error(
+        "the box is administered over HTTPS only, and there is none at present: the status says why, and [access] administration = \"lan\" in the settings allows plain HTTP"
+    )]
+    NoHttps,
     /// A stream needs a key, and none was given.
     #[error("this stream needs a key; add it to the sender's stream ID, as in \"#!::r=pgm,m=publish,s=KEY\"")]
     KeyNeeded,

@@ -75,6 +75,19 @@ impl Hasher {
     }
 }
 
+#[cfg(test)]
+impl Hasher {
+    /// Nobody has a turn for as long as this lives.
+    pub(super) fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many wait to be looked at.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+}
+
 fn argon2() -> Option<Argon2<'static>> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).ok()?;
     Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))

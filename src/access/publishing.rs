@@ -9,10 +9,15 @@ impl Access {
     pub(super) fn admit_publisher(&self, stream: &StreamName, by: &Asker) -> Result<Grant, Refusal> {
         let policy = self.policy();
         let (peer, stream_name) = (by.address(), stream.short());
-        if !policy.publish_from.is_empty() && !holds(&policy.publish_from, peer) {
+        let from_here = match policy.publish_from.as_slice() {
+            [] if policy.guards(stream) || self.is_near(&policy, by) => Ok(()),
+            [] => Err(Refusal::NotNear),
+            networks if holds(networks, peer) => Ok(()),
+            _ => Err(Refusal::NotFromHere),
+        };
+        from_here.inspect_err(|_| {
             tracing::warn!(target: AUDIT, %peer, stream = stream_name, "may not send from there");
-            return Err(Refusal::NotFromHere);
-        }
+        })?;
         let mut grant = Grant { from: by.from, ..Grant::to_anyone() };
         if let Some(key) = policy.key_of(stream) {
             let given = by.secret.as_deref().ok_or(Refusal::KeyNeeded)?;

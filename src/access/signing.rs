@@ -7,6 +7,7 @@ use super::brake::Closed;
 use super::ledger::{LONGEST_LINK, LONGEST_NAME, Ledger, Link, MOST_LINKS};
 use super::networks::holds;
 use super::password::{self, Busy};
+use super::policy::Publishing;
 use super::secret::{Digest, Token, is_token};
 use super::{AUDIT, Access, Asker, Grant, NotDone, Refusal, Role};
 
@@ -25,6 +26,8 @@ pub struct Summary {
     pub plain_administration: bool,
     /// Whether it may be only because there is no other way.
     pub for_want_of_https: bool,
+    /// Who may send a stream that has no secret of its own.
+    pub publishing: Publishing,
     /// Addresses that are locked out now, by any kind of secret.
     pub locked_out: usize,
 }
@@ -46,6 +49,7 @@ impl Access {
             links: ledger.links.iter().filter(|link| ledger.link(&link.id, now).is_some()).count(),
             plain_administration: policy.plain_administration,
             for_want_of_https: policy.for_want_of_https,
+            publishing: policy.publishing(),
             locked_out,
         }
     }
@@ -92,13 +96,21 @@ impl Access {
                 return Err(Refusal::Busy);
             }
         }
-        let token = self.new_administrator().map_err(|_| Refusal::Busy)?;
+        let token = Token::draw().map_err(|_| Refusal::Busy)?;
+        {
+            let mut ledger = self.ledger();
+            // Another may have been set while this one was looked at, and has ended all that rests on it.
+            if ledger.password.as_ref() != Some(&hash) {
+                return Err(Refusal::PasswordWrong);
+            }
+            ledger.add_administrator(Digest::of(&[token.expose()]), self.now());
+        }
         tracing::info!(target: AUDIT, peer = %by.address(), "the administrator signed in");
         Ok(token)
     }
 
     /// Sets the administrator's password, which ends every sign-in with an earlier one, and signs in. `by` was let in
-    /// by set-up code, or is on the machine. Takes long.
+    /// by set-up code. Takes long.
     ///
     /// # Errors
     /// When it is none, or cannot be kept.
@@ -106,19 +118,17 @@ impl Access {
         if !password::is_good(password) {
             return Err(NotDone::WeakPassword);
         }
-        let hash = self.0.hasher.hash(password).ok_or(NotDone::NoRandomness)?;
+        let (hash, token) = (self.0.hasher.hash(password).ok_or(NotDone::NoRandomness)?, Token::draw()?);
         self.change(|ledger| {
             ledger.administrators.clear();
+            ledger.add_administrator(Digest::of(&[token.expose()]), self.now());
             let before = ledger.password.replace(hash);
-            move |ledger: &mut Ledger| ledger.password = before
+            |ledger: &mut Ledger| {
+                ledger.administrators.clear();
+                ledger.password = before;
+            }
         })?;
         tracing::warn!(target: AUDIT, peer = ?by.from, "{by} set the administrator's password");
-        self.new_administrator()
-    }
-
-    fn new_administrator(&self) -> Result<Token, NotDone> {
-        let token = Token::draw()?;
-        self.ledger().add_administrator(Digest::of(&[token.expose()]), self.now());
         Ok(token)
     }
 

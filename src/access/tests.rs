@@ -38,20 +38,21 @@ struct Gate {
 
 impl Gate {
     fn with(policy: Policy) -> Self {
-        Self::on(Card::default(), Some(CODE), policy)
+        Self::on(Card::default(), policy)
     }
 
-    fn on(card: Card, setup_code: Option<&str>, policy: Policy) -> Self {
+    fn on(card: Card, policy: Policy) -> Self {
         let (clock, hand) = Clock::manual();
-        let interfaces = || vec!["192.168.1.20/24".parse().unwrap(), "fe80::1/64".parse().unwrap()];
+        let interfaces = || Some(vec!["192.168.1.20/24".parse().unwrap(), "fe80::1/64".parse().unwrap()]);
         let memory: Option<Box<dyn Memory>> = Some(Box::new(card.clone()));
-        let access = Access::new(Parts { setup_code: setup_code.map(Into::into), policy, interfaces, memory, clock });
+        let setup_code = CODE.to_owned();
+        let access = Access::new(Parts { setup_code, policy, interfaces, among_strangers: true, memory, clock });
         Self { access, hand, card }
     }
 
     /// The same box after a restart.
     fn restarted(&self, policy: Policy) -> Self {
-        Self::on(self.card.clone(), Some(CODE), policy)
+        Self::on(self.card.clone(), policy)
     }
 
     fn ask(&self, action: Action, by: &Asker) -> Result<Grant, Refusal> {
@@ -270,7 +271,7 @@ fn a_neighbour_in_the_same_ipv6_network_is_not_locked_out_and_a_customer_elsewhe
 
 #[test]
 fn the_box_is_administered_securely_or_from_itself() {
-    let gate = Gate::with(Policy::default());
+    let gate = Gate::with(Policy { https_port: Some(443), ..Policy::default() });
     assert_eq!(gate.act(Role::Administrator, &bearer(NEAR, CODE)), Err(Refusal::Insecure));
     assert_eq!(gate.access.sign_in_with_password(&from(NEAR), PASSWORD), Err(Refusal::Insecure));
     assert_eq!(gate.act(Role::Administrator, &code(NEAR)), Ok(Way::SetupCode));
@@ -286,22 +287,22 @@ fn the_box_is_administered_securely_or_from_itself() {
 }
 
 #[test]
-fn without_a_set_up_code_only_the_machine_itself_changes_the_box_until_there_is_a_password() {
-    let gate = Gate::on(Card::default(), None, Policy { plain_administration: true, ..Policy::default() });
+fn a_box_whose_https_fails_says_so_to_whoever_would_administer_it() {
+    let gate = Gate::with(Policy { https_port: None, ..Policy::default() });
+    let refused = gate.act(Role::Administrator, &bearer(NEAR, CODE)).unwrap_err();
+    assert!(refused.to_string().contains("administration = \"lan\""), "{refused}");
+    assert_eq!(gate.act(Role::Administrator, &bearer("127.0.0.1", CODE)), Ok(Way::SetupCode), "the console");
+}
+
+#[test]
+fn being_on_the_machine_itself_makes_nobody_the_administrator() {
+    let gate = Gate::with(Policy { plain_administration: true, ..Policy::default() });
+    // A proxy on the machine that adds no header asks like this for everybody.
     for here in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-        assert_eq!(gate.act(Role::Administrator, &from(here)), Ok(Way::Machine), "{here}");
+        assert_eq!(gate.act(Role::Administrator, &from(here)), Err(Refusal::SecretNeeded), "{here}");
     }
-    assert_eq!(gate.act(Role::Administrator, &Asker::default()), Ok(Way::Machine));
-    for elsewhere in [NEAR, "::", "fe80::1", "::ffff:10.0.0.9"] {
-        assert_eq!(gate.act(Role::Administrator, &bearer(elsewhere, "")), Err(Refusal::Forbidden), "{elsewhere}");
-    }
-    for proxied in [Asker { passed_on: true, ..from("::1") }, Asker { hidden: true, ..from("::1") }] {
-        assert_eq!(gate.act(Role::Administrator, &proxied), Err(Refusal::Forbidden));
-    }
-    let here = gate.ask(Action::Act(Role::Administrator), &from("::1")).unwrap();
-    gate.access.set_password(&here, PASSWORD).unwrap();
-    assert!(gate.access.sign_in_with_password(&from(NEAR), PASSWORD).is_ok());
-    assert_eq!(gate.act(Role::Administrator, &from(NEAR)), Err(Refusal::SecretNeeded));
+    assert_eq!(gate.act(Role::Administrator, &Asker::default()), Err(Refusal::SecretNeeded));
+    assert_eq!(gate.act(Role::Administrator, &bearer("127.0.0.1", CODE)), Ok(Way::SetupCode));
 }
 
 #[test]
@@ -350,14 +351,74 @@ fn a_stream_with_a_key_is_sent_by_who_has_it() {
     assert!(matches!(send(&pgm, &bearer(FAR, "key of pgm")), Err(Refusal::LockedOut { .. })));
     assert_eq!(send(&pgm, &bearer(NEAR, "key of pgm")), Ok(Way::Key));
     gate.access.apply(Policy::default());
-    assert_eq!(send(&pgm, &from(FAR)), Ok(Way::NoneNeeded));
+    assert_eq!(send(&pgm, &from(FAR)), Err(Refusal::NotNear));
+    assert_eq!(send(&pgm, &from(NEAR)), Ok(Way::NoneNeeded));
+}
+
+#[test]
+fn a_stream_without_a_secret_is_sent_from_the_boxs_own_networks_alone() {
+    let gate = Gate::with(Policy::default());
+    let cam: StreamName = "cam".parse().unwrap();
+    let sends = |stream: &StreamName, from_there: &str| {
+        gate.ask(Action::Publish(stream.clone()), &from(from_there)).map(|grant| grant.way)
+    };
+    for near in [NEAR, "127.0.0.1", "fe80::9"] {
+        assert_eq!(sends(&cam, near), Ok(Way::NoneNeeded), "vMix beside the box needs no setting ({near})");
+    }
+    assert_eq!(sends(&cam, FAR), Err(Refusal::NotNear));
+    assert_eq!(gate.access.summary().publishing, Publishing::OwnNetworks);
+    gate.access.apply(Policy { encrypted: [cam.clone()].into(), ..Policy::default() });
+    assert_eq!(sends(&cam, FAR), Ok(Way::NoneNeeded), "SRT has asked for the passphrase");
+    assert_eq!(sends(&StreamName::program(), FAR), Err(Refusal::NotNear));
+    gate.access.apply(Policy { all_encrypted: true, ..Policy::default() });
+    assert_eq!(sends(&StreamName::program(), FAR), Ok(Way::NoneNeeded));
+    assert_eq!(gate.access.summary().publishing, Publishing::Secret);
+    gate.access.apply(Policy { publish_from: vec![FAR.parse::<IpAddr>().unwrap().into()], ..Policy::default() });
+    assert_eq!((sends(&cam, FAR), sends(&cam, NEAR)), (Ok(Way::NoneNeeded), Err(Refusal::NotFromHere)));
+    assert_eq!(gate.access.summary().publishing, Publishing::Listed);
+}
+
+#[test]
+fn network_lights_are_in_the_boxs_own_networks_or_where_the_settings_say() {
+    let gate = Gate::with(viewing(Viewing::Links, None));
+    let is_let_in = |address: &str| gate.ask(Action::Light, &from(address));
+    let light = is_let_in(NEAR).unwrap();
+    assert!(gate.access.holds(&light) && is_let_in("127.0.0.1").is_ok());
+    assert_eq!(is_let_in(FAR), Err(Refusal::NotFromHere));
+    gate.access.apply(Policy { view_from: vec!["192.168.1.128/25".parse().unwrap()], ..Policy::default() });
+    assert!(!gate.access.holds(&light) && is_let_in(NEAR).is_err() && is_let_in("192.168.1.200").is_ok());
+    gate.access.apply(Policy { lights_from: vec!["198.51.100.0/24".parse().unwrap()], ..Policy::default() });
+    assert!(!gate.access.holds(&light) && is_let_in(NEAR).is_err() && is_let_in(FAR).is_ok());
+}
+
+#[test]
+fn a_sign_in_with_a_password_that_is_replaced_meanwhile_comes_to_nothing() {
+    let gate = Gate::with(Policy::default());
+    gate.access.set_password(&gate.owner(), PASSWORD).unwrap();
+    let by = Asker { secure: true, ..from(FAR) };
+    let (access, asker) = (gate.access.clone(), by.clone());
+    // The old password waits to be looked at ...
+    let turn = gate.access.0.hasher.hold();
+    let signing_in = std::thread::spawn(move || access.sign_in_with_password(&asker, PASSWORD));
+    while gate.access.0.hasher.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    // ... while another takes its place, as `set_password` does when its own hash is made.
+    let other = Gate::with(Policy::default());
+    other.access.set_password(&other.owner(), "another horse").unwrap();
+    let newer = other.access.ledger().password.clone();
+    gate.access.ledger().password = newer;
+    drop(turn);
+    assert_eq!(signing_in.join().unwrap(), Err(Refusal::PasswordWrong));
+    assert_eq!(gate.access.ledger().administrators.len(), 1, "of the first password, which was not signed out here");
+    assert!(gate.access.sign_in_with_password(&by, "another horse").is_ok());
 }
 
 #[test]
 fn a_damaged_card_lets_nobody_in_who_was_not() {
     let card = Card::default();
     card.write("{\"password\":").unwrap();
-    let gate = Gate::on(card, Some(CODE), Policy::default());
+    let gate = Gate::on(card, Policy::default());
     assert!(!gate.access.has_password() && gate.access.links().is_empty());
     assert_eq!(gate.act(Role::Administrator, &code(FAR)), Ok(Way::SetupCode));
 }

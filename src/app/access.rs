@@ -33,18 +33,20 @@ impl Memory for Card {
     }
 }
 
-/// `https_port` is that of HTTPS as browsers reach it, where it is on.
 pub(super) fn gate(
     settings: &Settings,
-    https_port: Option<u16>,
+    https: convert::Https,
+    setup_code: String,
     identity: Option<&Identity>,
     store: Option<&Store>,
     clock: &Clock,
 ) -> Access {
     Access::new(Parts {
-        setup_code: identity.map(|identity| identity.setup_code.clone()),
-        policy: convert::policy(settings, https_port),
+        setup_code,
+        policy: convert::policy(settings, https),
         interfaces: local_networks,
+        // The SD-card box stands in a studio. Any other machine may be rented.
+        among_strangers: identity.is_none(),
         memory: store.map(|store| Box::new(Card(store.clone())) as Box<dyn Memory>),
         clock: clock.clone(),
     })

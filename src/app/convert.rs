@@ -47,11 +47,22 @@ pub(super) fn portal(settings: &Settings, identity: Option<&Identity>, clock: &C
     Some(http::Portal::new(access_point.address, clock.clone()))
 }
 
-/// Who may do what; `https_port` is that of HTTPS as browsers reach it, where it is on.
-pub(super) fn policy(settings: &Settings, https_port: Option<u16>) -> Policy {
+/// HTTPS as the box was started with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Https {
+    /// Nobody asked for it.
+    Off,
+    /// It cannot be had, as it is asked for.
+    Failed,
+    /// It is on, at this port as browsers reach it.
+    On(u16),
+}
+
+/// Who may do what.
+pub(super) fn policy(settings: &Settings, https: Https) -> Policy {
     let wanted = settings.access.clone();
-    let https = https_port.is_some();
     let own_keys = settings.streams.iter().filter_map(|stream| Some((stream.name.clone(), stream.key.clone()?)));
+    let encrypted = settings.streams.iter().filter(|stream| stream.passphrase.is_some());
     Policy {
         viewing: wanted.viewing,
         pin: wanted.pin,
@@ -59,11 +70,18 @@ pub(super) fn policy(settings: &Settings, https_port: Option<u16>) -> Policy {
         publish_from: wanted.publish_from,
         view_from: wanted.view_from,
         administer_from: wanted.administer_from,
-        plain_administration: wanted.administration.map_or(!https, |over| over == Administration::Lan),
-        for_want_of_https: wanted.administration.is_none() && !https,
-        https_port,
+        lights_from: settings.relay.from.clone(),
+        // Where HTTPS fails, nobody has agreed that the password is sent for all to read.
+        plain_administration: wanted.administration.map_or(https == Https::Off, |over| over == Administration::Lan),
+        for_want_of_https: wanted.administration.is_none() && https == Https::Off,
+        https_port: match https {
+            Https::On(port) => Some(port),
+            Https::Off | Https::Failed => None,
+        },
         key: settings.srt.key.clone(),
         keys: own_keys.collect(),
+        all_encrypted: settings.srt.passphrase.is_some(),
+        encrypted: encrypted.map(|stream| stream.name.clone()).collect(),
         origins: wanted.origins,
     }
 }
@@ -164,15 +182,28 @@ mod tests {
 
     #[test]
     fn the_box_is_administered_over_https_where_it_is_on_unless_the_settings_say_otherwise() {
-        for (text, port, [plain, for_want]) in [
-            ("", None, [true, true]),
-            ("", Some(443), [false, false]),
-            ("[access]\nadministration = 'https'", None, [false, false]),
-            ("[access]\nadministration = 'lan'", Some(443), [true, false]),
+        for (text, https, [plain, for_want]) in [
+            ("", Https::Off, [true, true]),
+            ("", Https::On(443), [false, false]),
+            ("", Https::Failed, [false, false]),
+            ("[access]\nadministration = 'https'", Https::Off, [false, false]),
+            ("[access]\nadministration = 'lan'", Https::On(443), [true, false]),
+            ("[access]\nadministration = 'lan'", Https::Failed, [true, false]),
         ] {
-            let policy = policy(&Settings::parse("t", text).unwrap(), port);
-            assert_eq!([policy.plain_administration, policy.for_want_of_https], [plain, for_want], "{text} {port:?}");
+            let policy = policy(&Settings::parse("t", text).unwrap(), https);
+            assert_eq!([policy.plain_administration, policy.for_want_of_https], [plain, for_want], "{text} {https:?}");
         }
+    }
+
+    #[test]
+    fn the_gate_knows_which_streams_srt_asks_a_passphrase_of() {
+        let policy = |text| policy(&Settings::parse("t", text).unwrap(), Https::Off);
+        let one = policy("[[stream]]\nname = 'cam1'\npassphrase = 'of camera one'\n[[stream]]\nname = 'cam2'");
+        assert!(!one.all_encrypted);
+        assert_eq!(one.encrypted, ["cam1".parse().unwrap()].into());
+        let all = policy("[srt]\npassphrase = 'of all of them'\n[relay]\nfrom = ['10.1.0.0/16']");
+        assert!(all.all_encrypted);
+        assert_eq!(all.lights_from, ["10.1.0.0/16".parse().unwrap()]);
     }
 
     #[test]

@@ -12,12 +12,21 @@ use super::{Failure, Machine, bind_tcp, convert, refused};
 use crate::clock::Clock;
 use crate::problems::{Problem, Problems};
 use crate::settings::Settings;
-use crate::system::local_addresses;
+use crate::system::{self, local_addresses};
 use crate::tls::{Config, Keeper, NotKept};
 use crate::{http, turn};
 
 /// Where 443 leads to the port on the SD-card box (`overlay/etc/nftables.conf`).
 const WELL_KNOWN: u16 = 443;
+
+/// What has become of it, for whoever does not serve it.
+pub(super) fn state(settings: &Settings, boxed: bool, https: Option<&Https>) -> convert::Https {
+    match https {
+        Some(https) => convert::Https::On(https.told.port),
+        None if settings.https.address(boxed).is_some() => convert::Https::Failed,
+        None => convert::Https::Off,
+    }
+}
 
 /// HTTPS before it is served.
 pub(super) struct Https {
@@ -44,7 +53,8 @@ impl Https {
 }
 
 /// Binds HTTPS's port where the settings ask for it. Where there can be no certificate the box goes on without, and
-/// says so: that is no reason to show nobody a picture.
+/// says so: that is no reason to show nobody a picture. It is administered from itself alone then, unless the settings
+/// say otherwise.
 pub(super) fn bind(
     settings: &Settings,
     machine: &Machine,
@@ -64,6 +74,7 @@ pub(super) fn bind(
         addresses: local_addresses,
         own: settings.https.own.clone(),
         built: built(),
+        clock_is_set: system::clock_is_set,
     };
     match certified(config, &listener, clock, problems) {
         Ok((config, keeper, address)) => {
@@ -72,7 +83,11 @@ pub(super) fn bind(
             Ok(Some(Https { listener, relay_listener, config, told, keeper, address }))
         }
         Err(error) => {
-            let text = format!("There is no HTTPS: {error}. The page works over HTTP; start the box again.");
+            let text = format!(
+                "There is no HTTPS: {error}. The page works over HTTP, but the box is not administered over it, unless \
+                 [access] administration = \"lan\" is in the settings. Start the box again; if that does not help, \
+                 its card is full or failing."
+            );
             problems.raise(Problem { code: "https_off", subject: "https".into(), text });
             Ok(None)
         }

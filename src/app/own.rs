@@ -9,7 +9,13 @@ use rustix::termios::tcgetwinsize;
 use super::convert;
 use crate::settings::{Environment, Identity, Settings};
 use crate::sheet::{self, Sheet};
-use crate::system::{Names, local_addresses};
+use crate::system::{Names, Store, local_addresses};
+
+/// The fact under which a machine that has no card keeps its set-up code.
+const SETUP_CODE: &str = "setup-code";
+
+/// What is shorter was written by nobody who meant it.
+const SHORTEST_SETUP_CODE: usize = 8;
 
 /// How often the console looks for other addresses.
 const LOOK: Duration = Duration::from_secs(2);
@@ -22,6 +28,44 @@ const PAINT_AFTER: u32 = 5;
 pub(super) fn identity(environment: &Environment) -> Option<Identity> {
     let loaded = Identity::load(environment.identity.as_deref()?);
     loaded.inspect_err(|error| tracing::error!("{error}")).ok()
+}
+
+/// What shows that somebody holds the machine: what is on its card, elsewhere what is drawn at the first start and kept
+/// for whoever may read the program's files. Being on the machine is not enough: everybody is, behind a proxy on it.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub(super) fn setup_code(identity: Option<&Identity>, store: &Store) -> anyhow::Result<String> {
+    if let Some(identity) = identity {
+        return Ok(identity.setup_code.clone());
+    }
+    let code = match store.read(SETUP_CODE).filter(|code| code.len() >= SHORTEST_SETUP_CODE) {
+        Some(code) => code,
+        None => {
+            let drawn = draw()?.setup_code;
+            if let Err(err) = store.write_private(SETUP_CODE, &drawn) {
+                let path = store.path(SETUP_CODE).display().to_string();
+                tracing::error!(%err, path, "the set-up code cannot be kept, so nobody can administer this box");
+            }
+            drawn
+        }
+    };
+    tracing::info!("whoever administers this box is asked for the set-up code in {}", store.path(SETUP_CODE).display());
+    Ok(code)
+}
+
+/// The set-up code of a box of which nothing is kept.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub(super) fn passing_setup_code() -> anyhow::Result<String> {
+    Ok(draw()?.setup_code)
+}
+
+fn draw() -> anyhow::Result<Identity> {
+    let mut random = [0; Identity::RANDOM_BYTES];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Identity::draw(&random).context("the system's random numbers are none")
 }
 
 /// Answers to the box's names for as long as what is returned lives. Only on the image, whose names are its own; a box
@@ -45,10 +89,7 @@ pub fn print_for_the_machine(settings: &Settings, environment: &Environment) {
 /// When the system gives no random numbers.
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 pub fn print_identity() -> anyhow::Result<()> {
-    let mut random = [0; Identity::RANDOM_BYTES];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow!("the system gives no random numbers"))?;
-    let drawn = Identity::draw(&random).context("the system's random numbers are none")?;
-    print!("{}", drawn.file());
+    print!("{}", draw()?.file());
     Ok(())
 }
 
@@ -109,4 +150,25 @@ fn paint(terminal: &mut impl Write, lines: &[String]) -> std::io::Result<()> {
     picture += "\x1b[J";
     terminal.write_all(picture.as_bytes())?;
     terminal.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_card_draws_its_set_up_code_once_and_keeps_it_to_itself() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().join("state"));
+        let first = setup_code(None, &store).unwrap();
+        assert_eq!((first.len(), setup_code(None, &store).unwrap()), (11, first.clone()));
+        let mode = std::fs::metadata(store.path(SETUP_CODE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        store.write_private(SETUP_CODE, "x").unwrap();
+        assert_eq!(setup_code(None, &store).unwrap().len(), 11, "one that nobody meant");
+        let box_of_the_card = draw().unwrap();
+        assert_eq!(setup_code(Some(&box_of_the_card), &store).unwrap(), box_of_the_card.setup_code);
+        assert_ne!(passing_setup_code().unwrap(), passing_setup_code().unwrap());
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{App, Failure, Machine, Signal, Signals};
+use super::{App, Failure, Machine, Signal, Signals, own};
 use crate::cli;
 use crate::settings::{self, Settings, VmixHost};
 use crate::simulator::{FeedConfig, Simulator, SimulatorConfig, SimulatorError};
@@ -33,8 +33,9 @@ pub async fn demo(options: &cli::Demo) -> Result<(), Failure> {
     settings.vmix.host = VmixHost::Named(Ipv4Addr::LOCALHOST.to_string());
     settings.vmix.tcp_port = vmix.tcp().context("the simulated vMix has no TCP API")?.port();
     settings.cameras = cameras(&vmix);
-    let mut app = App::start(settings, Machine::default()).await?;
-    announce(app.listening.http);
+    let setup_code = own::passing_setup_code()?;
+    let mut app = App::start(settings, Machine { setup_code: setup_code.clone(), ..Machine::default() }).await?;
+    announce(app.listening.http, &setup_code);
     while app.until(&mut signals).await? != Signal::Stop {}
     app.stop().await;
     vmix.stop().await;
@@ -95,11 +96,12 @@ fn cannot_simulate(error: SimulatorError) -> Failure {
 
 /// Prints where the page is, and a QR code of it for the phone in the pocket.
 #[expect(clippy::print_stdout, reason = "the demo talks to the person who started it")]
-fn announce(listen: SocketAddr) {
+fn announce(listen: SocketAddr, setup_code: &str) {
     let Some(best) = reachable(listen).into_iter().next() else { return };
     let url = format!("http://{best}/");
     println!("\n  ReturnFeed is running. On this machine:  http://localhost:{}/", listen.port());
-    println!("  On a phone in the same network:         {url}\n");
+    println!("  On a phone in the same network:         {url}");
+    println!("  To administer it, at /admin:            set-up code {setup_code}\n");
     if let Ok(code) = qrcode::QrCode::new(&url) {
         println!("{}", code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
     }

@@ -55,8 +55,10 @@ impl House {
     fn with(policy: Policy) -> Self {
         let mut bench = Bench::new();
         let clock = bench.handles.clock.clone();
-        let setup_code = Some(CODE.to_owned());
-        bench.handles.access = Access::new(Parts { setup_code, policy, interfaces: Vec::new, memory: None, clock });
+        let setup_code = CODE.to_owned();
+        let interfaces = || None;
+        let parts = Parts { setup_code, policy, interfaces, among_strangers: true, memory: None, clock };
+        bench.handles.access = Access::new(parts);
         Self { bench, secure: true }
     }
 
@@ -258,17 +260,20 @@ async fn the_password_is_set_with_the_set_up_code_and_a_browser_signed_in_cannot
     assert_eq!((wrong.status, wrong.code()), (401, "password_wrong".into()));
     assert_eq!(house.ask(Method::POST, "/api/v1/session", &[JSON], &sign_in).await.status, 200);
     house.secure = false;
-    for (method, path, headers) in [
-        (Method::POST, "/api/v1/session", &[JSON][..]),
-        (Method::PUT, password, &[JSON, BY_CODE]),
-        (Method::PUT, "/api/v1/update", &[BY_CODE]),
-        (Method::GET, "/api/v1/links", &[BY_CODE]),
-    ] {
-        let refused = house.ask(method, path, headers, &sign_in).await;
-        assert_eq!((refused.status, refused.code()), (403, "https_needed".into()), "{path}");
+    for (https_port, code) in [(None, "https_off"), (Some(443), "https_needed")] {
+        house.bench.handles.access.apply(Policy { https_port, ..Policy::default() });
+        for (method, path, headers) in [
+            (Method::POST, "/api/v1/session", &[JSON][..]),
+            (Method::PUT, password, &[JSON, BY_CODE]),
+            (Method::PUT, "/api/v1/update", &[BY_CODE]),
+            (Method::GET, "/api/v1/links", &[BY_CODE]),
+        ] {
+            let refused = house.ask(method, path, headers, &sign_in).await;
+            assert_eq!((refused.status, refused.code()), (403, code.into()), "{path}");
+        }
+        let session = house.ask(Method::GET, "/api/v1/session", &[], "").await.json();
+        assert_eq!(session["administration"], code);
     }
-    let session = house.ask(Method::GET, "/api/v1/session", &[], "").await.json();
-    assert_eq!(session["administration"], "https_needed");
     for (port, address) in [(443, "https://box.local/"), (8443, "https://box.local:8443/")] {
         house.bench.handles.access.apply(Policy { https_port: Some(port), ..Policy::default() });
         let refused = house.ask(Method::PUT, "/api/v1/update", &[BY_CODE], "").await;

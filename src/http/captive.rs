@@ -100,7 +100,8 @@ pub(super) async fn stand_in(State(handles): State<Handles>, caller: Caller, req
     };
     // Whatever it asks, the phone is there.
     let led = guest.has_been_led();
-    if names_the_box(request.headers()) {
+    // Whoever came by HTTPS has found the certificate right for the name it asked for.
+    if caller.secure || names_the_box(request.headers()) || is_in_the_settings(&handles, request.headers()) {
         if opens_the_page(&request) {
             guest.is_led();
         }
@@ -108,6 +109,14 @@ pub(super) async fn stand_in(State(handles): State<Handles>, caller: Caller, req
     }
     // Nothing of the box is in what is answered, so nobody needs to be let in.
     answer_for_the_world(&guest, led, &request)
+}
+
+/// Whether the settings give the box the name that is asked for.
+fn is_in_the_settings(handles: &Handles, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(|host| {
+        ["http", "https"].iter().any(|scheme| handles.access.trusts_origin(&format!("{scheme}://{host}")))
+    })
 }
 
 fn answer_for_the_world(guest: &Guest<'_>, led: bool, request: &Request) -> Response {

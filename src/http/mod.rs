@@ -44,6 +44,7 @@ mod setup_sheet;
 mod sign_in;
 mod status;
 mod trust;
+mod unvouched;
 mod updates;
 mod whep;
 mod wire;
@@ -146,7 +147,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let proxies = Arc::new(caller::Proxies::new(trusted_proxies));
-    let server = serve::Server { connections: handles.connections.clone(), router: router(handles), proxies };
+    let unvouched = unvouched::Unvouched::new(handles.access.clone(), handles.problems.clone(), handles.clock.clone());
+    let connections = handles.connections.clone();
+    let server = serve::Server { connections, router: router(handles), proxies, unvouched };
     server.run(doors, shutdown).await;
     Ok(())
 }

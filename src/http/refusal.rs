@@ -110,8 +110,10 @@ fn plain(refusal: Refusal) -> (StatusCode, &'static str) {
         Refusal::NoPassword => (StatusCode::CONFLICT, "no_password"),
         Refusal::MoreNeeded => (StatusCode::FORBIDDEN, "more_needed"),
         Refusal::NotFromHere => (StatusCode::FORBIDDEN, "not_from_here"),
+        Refusal::NotNear => (StatusCode::FORBIDDEN, "not_near"),
         Refusal::Insecure => (StatusCode::FORBIDDEN, "https_needed"),
-        Refusal::Forbidden | Refusal::KeyNeeded | Refusal::KeyWrong => (StatusCode::FORBIDDEN, "forbidden"),
+        Refusal::NoHttps => (StatusCode::FORBIDDEN, "https_off"),
+        Refusal::KeyNeeded | Refusal::KeyWrong => (StatusCode::FORBIDDEN, "forbidden"),
         Refusal::LockedOut { .. } => (StatusCode::TOO_MANY_REQUESTS, "locked_out"),
         Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
     }

@@ -29,6 +29,7 @@ use tower::ServiceExt;
 
 use super::caller::{Caller, Proxies};
 use super::turn;
+use super::unvouched::Unvouched;
 use body::{Answering, Punctual};
 pub use connections::Connections;
 use connections::{FIRST_REQUEST_WITHIN, Place};
@@ -86,6 +87,7 @@ pub struct Tls {
 pub(super) struct Server {
     pub(super) router: Router,
     pub(super) proxies: Arc<Proxies>,
+    pub(super) unvouched: Unvouched,
     pub(super) connections: Connections,
 }
 
@@ -107,7 +109,10 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                _ = look.tick() => connections.close_overdue(),
+                _ = look.tick() => {
+                    connections.close_overdue();
+                    self.unvouched.forget();
+                }
             }
         }
         stopping.cancel();
@@ -186,6 +191,7 @@ impl Server {
     ) {
         let stream = TokioIo::new(Placed::new(stream, first, place.clone()));
         let service = hyper::service::service_fn(move |request| {
+            self.unvouched.look(peer.ip(), request.headers(), &self.proxies);
             let caller = Caller::new(peer.ip(), encrypted, request.headers(), &self.proxies);
             answer(self.router.clone(), request, caller, place.clone())
         });

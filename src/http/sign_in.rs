@@ -54,6 +54,7 @@ fn state(handles: &Handles, by: &Asker) -> Response {
     });
     let administration = match handles.access.may_sign_in_as_administrator(by) {
         Err(Refusal::Insecure) => "https_needed",
+        Err(Refusal::NoHttps) => "https_off",
         Err(_) => "not_from_here",
         Ok(()) if by.secure => "https",
         Ok(()) => "plain",
@@ -119,7 +120,7 @@ pub(super) async fn sign_out(State(handles): State<Handles>, Extension(by): Exte
     private((StatusCode::NO_CONTENT, AppendHeaders(forget)))
 }
 
-/// The administrator's password, by whoever has the set-up code or is on the machine.
+/// The administrator's password, by whoever has the set-up code.
 pub(super) async fn set_password(
     State(handles): State<Handles>,
     Extension(by): Extension<Asker>,
@@ -129,7 +130,7 @@ pub(super) async fn set_password(
 ) -> Result<Response, Refused> {
     let language = Language::of(&headers);
     // Whoever finds a browser signed in must not keep the box.
-    if !matches!(grant.way, Way::SetupCode | Way::Machine) {
+    if !matches!(grant.way, Way::SetupCode) {
         return Err(Refused::of_access(Refusal::SecretNeeded, language));
     }
     let NewPassword { password } = parse(&headers, &body)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Handles;
 use super::serve::connections;
 use super::wire::{ProblemReport, Tally, TrackReport};
-use crate::access::Summary;
+use crate::access::{Publishing, Summary};
 use crate::hub::{SourceStatus, StreamStatus, TransportStats};
 use crate::media::TransformProblem;
 use crate::tally::LinkState;
@@ -38,18 +38,31 @@ struct AccessReport {
     links: usize,
     locked_out: usize,
     administration: &'static str,
-    warning: Option<&'static str>,
+    publishing: &'static str,
+    warnings: Vec<&'static str>,
 }
 
 impl From<Summary> for AccessReport {
     fn from(summary: Summary) -> Self {
-        let Summary { viewing, pin, password, links, locked_out, plain_administration, for_want_of_https } = summary;
-        let warning = for_want_of_https.then_some(
+        let Summary { viewing, pin, password, links, locked_out, .. } = summary;
+        let readable = summary.for_want_of_https.then_some(
             "the box is administered over plain HTTP: whoever can listen on the network can read the password and the \
              set-up code",
         );
-        let administration = if plain_administration { "plain" } else { "https" };
-        Self { viewing, pin, password, links, locked_out, administration, warning }
+        let open = (summary.publishing == Publishing::OwnNetworks).then_some(
+            "whoever is in the box's networks may send a stream: set a passphrase in [srt] and in vMix, or name vMix's \
+             address in [access] publish_from",
+        );
+        Self {
+            viewing,
+            pin,
+            password,
+            links,
+            locked_out,
+            administration: if summary.plain_administration { "plain" } else { "https" },
+            publishing: summary.publishing.word(),
+            warnings: [readable, open].into_iter().flatten().collect(),
+        }
     }
 }
 

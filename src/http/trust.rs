@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::captive::{pages, plain_page};
@@ -37,10 +37,36 @@ impl Https {
 }
 
 /// The page.
-pub(super) async fn page(State(handles): State<Handles>, uri: Uri, headers: HeaderMap) -> Result<Response, Refused> {
-    let https = handles.https.as_ref().ok_or_else(Refused::unknown_address)?;
+pub(super) async fn page(State(handles): State<Handles>, uri: Uri, headers: HeaderMap) -> Response {
     let language = Language::of(&headers);
-    Ok(plain_page(words(language, https, https.origin(&uri, &headers).as_deref())))
+    match &handles.https {
+        Some(https) => plain_page(words(language, https, https.origin(&uri, &headers).as_deref())),
+        None => (StatusCode::NOT_FOUND, plain_page(words_without(language))).into_response(),
+    }
+}
+
+/// What somebody reads who looks for it where there is no HTTPS.
+fn words_without(language: Language) -> String {
+    match language {
+        Language::English => pages::html(
+            language,
+            "HTTPS is off",
+            "<p>There is nothing to trust: this box has no HTTPS at present. Everything works without it, but browsers let no \
+             page keep the screen on: set the phone's own screen time-out.</p>\
+             <p>To switch it on, write this into the settings and start the box again:</p>\
+             <p class=\"print\">[https]<br>enabled = true</p>\
+             <p>If that is there already, the state of the box says what is wrong.</p>",
+        ),
+        Language::Korean => pages::html(
+            language,
+            "HTTPS가 꺼져 있습니다",
+            "<p>신뢰할 것이 없습니다. 이 박스에는 지금 HTTPS가 없습니다. HTTPS 없이도 모두 되지만 브라우저가 화면을 켜 둘 수 없으니 \
+             휴대전화의 화면 자동 꺼짐 시간을 길게 하십시오.</p>\
+             <p>켜려면 설정에 다음을 적고 박스를 다시 시작하십시오.</p>\
+             <p class=\"print\">[https]<br>enabled = true</p>\
+             <p>이미 적혀 있다면 무엇이 잘못되었는지 박스의 상태에 나옵니다.</p>",
+        ),
+    }
 }
 
 /// `returnfeed.mobileconfig` for iOS and macOS, `returnfeed-ca.crt` and `.pem` for all others.
@@ -257,8 +283,12 @@ mod tests {
     #[tokio::test]
     async fn without_https_there_is_nothing_to_trust() {
         let bench = Bench::new();
-        for path in ["/trust", "/trust/returnfeed-ca.crt"] {
-            assert_eq!(bench.get(path).await.status(), 404, "{path}");
+        assert_eq!(bench.get("/trust/returnfeed-ca.crt").await.status(), 404);
+        for (language, words) in [("en", "HTTPS is off"), ("ko", "HTTPS가 꺼져 있습니다")] {
+            let page = bench.ask(Method::GET, "/trust", &[("accept-language", language)], "").await;
+            assert!(page.body.contains(words) && page.body.contains("enabled = true"), "{}", page.body);
+            assert_eq!(page.status(), 404);
+            assert!(page.header("content-type").starts_with("text/html"));
         }
     }
 }

@@ -15,9 +15,9 @@ pub struct Access {
     pub administration: Option<Administration>,
     /// The networks whose people may watch by `viewing = "open"`; `None`: those of the box's interfaces.
     pub own_networks: Option<Vec<IpNet>>,
-    /// Where senders may call from; empty: from anywhere. Likewise the other two.
+    /// Where senders may call from; empty: from anywhere with a secret, from the own networks without.
     pub publish_from: Vec<IpNet>,
-    /// Where viewers may watch from.
+    /// Where viewers may watch from; empty: from anywhere. Likewise the next.
     pub view_from: Vec<IpNet>,
     /// Where the box may be administered from.
     pub administer_from: Vec<IpNet>,

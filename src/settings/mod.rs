@@ -189,6 +189,8 @@ pub struct Relay {
     /// TCP address on which the box is a vMix for tally lights; `None`: it is none. `[::]` means every IPv6 and every
     /// IPv4 address.
     pub listen: Option<SocketAddr>,
+    /// Where lights may call from; empty: from the box's own networks.
+    pub from: Vec<IpNet>,
 }
 
 /// `[log]`.

@@ -47,7 +47,7 @@ pub(super) const NETWORK: Section = Section { name: "network", repeats: false, k
 pub(super) const WIFI: Section =
     Section { name: "wifi", repeats: false, keys: &["mode", "country", "channel", "name", "passphrase", "security"] };
 pub(super) const VMIX: Section = Section { name: "vmix", repeats: false, keys: &["host", "tcp_port", "http_port"] };
-pub(super) const RELAY: Section = Section { name: "relay", repeats: false, keys: &["listen"] };
+pub(super) const RELAY: Section = Section { name: "relay", repeats: false, keys: &["listen", "from"] };
 pub(super) const ACCESS: Section = Section {
     name: "access",
     repeats: false,

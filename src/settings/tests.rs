@@ -117,7 +117,7 @@ fn the_example_shows_every_key_with_its_default() {
     settings.network = Network::default();
     assert!(settings.wifi.name.is_some() && settings.wifi.passphrase.is_some());
     settings.wifi = Wifi::default();
-    assert!(settings.relay.listen.take().is_some());
+    assert!(settings.relay.listen.take().is_some() && !std::mem::take(&mut settings.relay.from).is_empty());
     assert!(settings.https.own.take().is_some() && settings.https.enabled.take().is_some());
     assert_eq!(settings.https.listen.take(), Some(HTTPS_EVERYWHERE));
     assert_eq!(settings, Settings::default());

@@ -5,6 +5,12 @@ use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
+/// Whether a time server has set the wall clock since the machine started, as systemd knows it
+/// (systemd-timesyncd.service(8); systemd-time-wait-sync.service(8) tells the same of other programs).
+pub fn clock_is_set() -> bool {
+    Path::new("/run/systemd/timesync/synchronized").exists()
+}
+
 /// What the machine is called, without a domain.
 pub fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! Owns: what is remembered across restarts, which addresses the machine has, by which names it is
 //! found, where logs go, what the service manager is told, how the running program is, what its radio and its card are able
-//! to do, where the header's pins are, and the button
+//! to do, whether its clock was set, where the header's pins are, and the button
 //! that asks for a factory reset.
 //! Does not own: settings, which people write.
 
@@ -21,7 +21,7 @@ mod supervisor;
 pub use addresses::{local_addresses, local_networks};
 pub use health::{Unwell, ask_health};
 pub use limits::raise_open_files;
-pub use machine::{Radio, host_name, keeps_nothing, radio};
+pub use machine::{Radio, clock_is_set, host_name, keeps_nothing, radio};
 pub use names::Names;
 pub use pins::{has_header, header_chip, lamp_chip};
 pub use reachable::reachable;

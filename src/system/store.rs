@@ -55,7 +55,8 @@ impl Store {
         File::open(&self.dir)?.sync_all()
     }
 
-    fn path(&self, fact: &str) -> PathBuf {
+    /// Where a fact is, for people.
+    pub fn path(&self, fact: &str) -> PathBuf {
         Path::join(&self.dir, fact)
     }
 }

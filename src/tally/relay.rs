@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::verbatim::{Verbatim, Words};
+use crate::access::{Access, Action, Asker, Grant, Request as Question};
 use crate::clock::Clock;
 
 pub mod dialogue;
@@ -51,6 +52,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(60);
 /// What may wait unsent for one light: a line or two, so that the next one is the newest.
 const MOST_UNSENT_BYTES: u32 = 4 << 10;
+/// How often it is said that lights may not be told.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// A light that acknowledges nothing for so long is gone (RFC 5482).
 const GONE_AFTER: Duration = Duration::from_secs(5);
 /// A light that is silent is asked by TCP whether it is there (RFC 9293 §3.8.4).
@@ -61,19 +64,30 @@ const ASK_AFTER: Duration = Duration::from_secs(5);
 pub struct Relay {
     listener: TcpListener,
     words: Words,
+    access: Access,
     clock: Clock,
     lights: JoinSet<()>,
     /// By address; each light holds one of these besides the one that is here.
     addresses: HashMap<IpAddr, Arc<()>>,
+    refused: Refused,
     most: usize,
     most_of_one: usize,
 }
 
 impl Relay {
     /// A relay of `words` on a socket that listens.
-    pub fn new(listener: TcpListener, words: Words, clock: Clock) -> Self {
-        let (lights, addresses) = (JoinSet::new(), HashMap::new());
-        Self { listener, words, clock, lights, addresses, most: MOST_LIGHTS, most_of_one: MOST_OF_ONE_ADDRESS }
+    pub fn new(listener: TcpListener, words: Words, access: Access, clock: Clock) -> Self {
+        Self {
+            listener,
+            words,
+            access,
+            clock,
+            lights: JoinSet::new(),
+            addresses: HashMap::new(),
+            refused: Refused::default(),
+            most: MOST_LIGHTS,
+            most_of_one: MOST_OF_ONE_ADDRESS,
+        }
     }
 
     /// Serves lights until the shutdown. Ends for no other reason.
@@ -111,8 +125,13 @@ impl Relay {
         }
     }
 
-    /// Whether there is room for it, and something to tell it.
+    /// Whether it may be told, there is room for it, and something to tell it.
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> bool {
+        let by = Asker { from: Some(peer.ip()), ..Asker::default() };
+        let Ok(grant) = self.access.admit(&Question { action: Action::Light, by: &by }) else {
+            self.refused.count(peer, self.clock.now());
+            return false;
+        };
         if !self.is_live() || self.lights.len() >= self.most {
             return false;
         }
@@ -120,11 +139,20 @@ impl Relay {
         if Arc::strong_count(address) > self.most_of_one {
             return false;
         }
-        let (address, words, clock) = (address.clone(), self.words.clone(), self.clock.clone());
+        let address = address.clone();
+        let light = Light {
+            stream,
+            lines: Lines::default(),
+            subscribed: false,
+            words: self.words.clone(),
+            access: self.access.clone(),
+            grant,
+            clock: self.clock.clone(),
+        };
         self.lights.spawn(async move {
             // Given back however this ends.
             let _address = address;
-            attend(stream, peer, words, clock).await;
+            light.attend(peer).await;
         });
         true
     }
@@ -139,11 +167,25 @@ fn holds(now: std::time::Instant, words: &Verbatim) -> bool {
     now.saturating_duration_since(words.heard) < OLD_AFTER
 }
 
-async fn attend(stream: TcpStream, peer: SocketAddr, words: Words, clock: Clock) {
-    tracing::debug!(%peer, "a network light came");
-    match (Light { stream, lines: Lines::default(), subscribed: false, words, clock }).serve().await {
-        Ok(why) => tracing::debug!(%peer, "a network light went: {why}"),
-        Err(err) => tracing::debug!(%peer, %err, "a network light is gone"),
+/// Lights that may not be told, and when that was said last: they come again at once, without end.
+#[derive(Debug, Default)]
+struct Refused {
+    count: u64,
+    said: Option<std::time::Instant>,
+}
+
+impl Refused {
+    fn count(&mut self, peer: SocketAddr, now: std::time::Instant) {
+        self.count += 1;
+        if self.said.is_none_or(|said| now.saturating_duration_since(said) >= SAID_EVERY) {
+            self.said = Some(now);
+            tracing::warn!(
+                %peer,
+                "a network light is sent away: it is in no network of the box's own; [relay] from names others that may \
+                 follow tally ({} were sent away so far)",
+                self.count
+            );
+        }
     }
 }
 
@@ -153,13 +195,23 @@ struct Light {
     lines: Lines,
     subscribed: bool,
     words: Words,
+    access: Access,
+    grant: Grant,
     clock: Clock,
 }
 
 impl Light {
+    async fn attend(self, peer: SocketAddr) {
+        tracing::debug!(%peer, "a network light came");
+        match self.serve().await {
+            Ok(why) => tracing::debug!(%peer, "a network light went: {why}"),
+            Err(err) => tracing::debug!(%peer, %err, "a network light is gone"),
+        }
+    }
+
     async fn serve(mut self) -> io::Result<&'static str> {
         keep_fresh(&self.stream)?;
-        let Some(words) = self.present() else { return Ok("tally is unknown") };
+        let Some(words) = self.present() else { return Ok("there is nothing to tell it") };
         self.say(dialogue::greeting(&words)).await?;
         let mut told = words.line.clone();
         let mut idle_at = Instant::now() + IDLE;
@@ -178,7 +230,7 @@ impl Light {
                     }
                     idle_at = Instant::now() + IDLE;
                     for request in requests {
-                        let Some(words) = self.present() else { return Ok("tally is unknown") };
+                        let Some(words) = self.present() else { return Ok("there is nothing to tell it") };
                         if self.answer(&request, &words).await? {
                             return Ok("it said so");
                         }
@@ -189,7 +241,7 @@ impl Light {
                 }
                 () = sleep_until(idle_at), if !self.subscribed => return Ok("it asked nothing"),
             }
-            let Some(words) = self.present() else { return Ok("tally is unknown") };
+            let Some(words) = self.present() else { return Ok("there is nothing to tell it") };
             if self.subscribed && told != words.line {
                 told = words.line.clone();
                 self.say(told.clone()).await?;
@@ -198,10 +250,11 @@ impl Light {
     }
 
     /// What may be passed on now. Looked at each time: after a stall of the whole box a light may have its turn before the
-    /// relay has, which sends it away.
+    /// relay has, which sends it away. Other settings may have made it nobody to be told.
     fn present(&mut self) -> Option<Arc<Verbatim>> {
         let now = self.clock.now();
-        self.words.borrow_and_update().clone().filter(|words| holds(now, words))
+        let words = self.words.borrow_and_update().clone().filter(|words| holds(now, words));
+        words.filter(|_| self.access.holds(&self.grant))
     }
 
     /// Whether that was the last word.

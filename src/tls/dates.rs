@@ -17,11 +17,43 @@ const RENEWED_BEFORE: Duration = DAY.saturating_mul(548);
 /// A clock that is so far ahead of the program's own age is wrong.
 const NO_PROGRAM_IS_OLDER: Duration = DAY.saturating_mul(20 * 365);
 
-/// The best guess at the present, which is never earlier than what is certain: the program has been `built` and the
-/// box has seen `last_seen`. A clock without a battery begins anew at each start, and never runs ahead by itself.
-pub(super) fn today(clock: SystemTime, built: SystemTime, last_seen: Option<SystemTime>) -> SystemTime {
-    let believable = |time: &SystemTime| time.duration_since(built).is_ok_and(|age| age < NO_PROGRAM_IS_OLDER);
-    [Some(clock), last_seen].into_iter().flatten().filter(believable).fold(built, SystemTime::max)
+/// What the system says the time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    pub(super) wall: SystemTime,
+    /// Whether a time server has set it.
+    pub(super) is_set: bool,
+}
+
+impl Clock {
+    /// A clock without a battery begins anew at each start, and never runs ahead by itself; but somebody may have set
+    /// it wrongly.
+    fn believable(self, built: SystemTime) -> bool {
+        is_believable(self.wall, built)
+    }
+}
+
+fn is_believable(time: SystemTime, built: SystemTime) -> bool {
+    time.duration_since(built).is_ok_and(|age| age < NO_PROGRAM_IS_OLDER)
+}
+
+/// The latest time that is certain to have been: what a time server says, else the time the program was `built` or that
+/// the box has `seen` itself. No clock that anybody may have set is ever part of it, so that it can be kept for good; and
+/// a time server is right also where it says that what was kept is of the future.
+pub(super) fn certain(clock: Clock, built: SystemTime, seen: Option<SystemTime>) -> SystemTime {
+    match clock.is_set && clock.believable(built) {
+        true => clock.wall,
+        false => seen.filter(|seen| is_believable(*seen, built)).unwrap_or(built),
+    }
+}
+
+/// The best guess at the present, which is never earlier than what is `certain`.
+pub(super) fn today(clock: Clock, built: SystemTime, certain: SystemTime) -> SystemTime {
+    match clock.believable(built) {
+        true if clock.is_set => clock.wall,
+        true => certain.max(clock.wall),
+        false => certain,
+    }
 }
 
 /// From when until when a certificate holds.
@@ -57,16 +89,20 @@ mod tests {
     fn the_present_is_never_before_what_is_certain_and_never_absurd() {
         let year = DAY * 365;
         let epoch = SystemTime::UNIX_EPOCH;
-        for (clock, last_seen, today, what) in [
-            (epoch, None, built(), "no battery, first start"),
-            (epoch, Some(built() + year), built() + year, "no battery, a later start"),
-            (built() + year * 2, Some(built() + year), built() + year * 2, "the clock was set by a time server"),
-            (built() + year, Some(built() + year * 2), built() + year * 2, "the clock was reset"),
-            (built() + year * 60, Some(built() + year), built() + year, "a clock gone mad"),
-            (built() + year, Some(built() + year * 60), built() + year, "a fact gone mad"),
-            (epoch, Some(epoch), built(), "a newer program"),
+        for (wall, is_set, seen, today, kept, what) in [
+            (epoch, false, None, built(), built(), "no battery, first start"),
+            (epoch, false, Some(built() + year), built() + year, built() + year, "no battery, a later start"),
+            (built() + year * 2, true, Some(built() + year), built() + year * 2, built() + year * 2, "a time server"),
+            (built() + year * 2, false, Some(built() + year), built() + year * 2, built() + year, "set by somebody"),
+            (built() + year, false, Some(built() + year * 2), built() + year * 2, built() + year * 2, "a clock reset"),
+            (built() + year, true, Some(built() + year * 2), built() + year, built() + year, "what was seen is ahead"),
+            (built() + year * 60, true, Some(built() + year), built() + year, built() + year, "a clock gone mad"),
+            (built() + year, false, Some(built() + year * 60), built() + year, built(), "a fact gone mad"),
+            (epoch, true, Some(epoch), built(), built(), "a newer program"),
         ] {
-            assert_eq!(super::today(clock, built(), last_seen), today, "{what}");
+            let clock = Clock { wall, is_set };
+            let certain = super::certain(clock, built(), seen);
+            assert_eq!((super::today(clock, built(), certain), certain), (today, kept), "{what}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
@@ -14,7 +14,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::authority::{Authority, Signer, hexadecimal};
-use super::dates::{self, Validity};
+use super::calendar::Calendar;
+use super::dates::Validity;
 use super::issued::Issued;
 use super::own::{Files, State};
 use super::served::Served;
@@ -22,16 +23,12 @@ use crate::clock::Clock;
 use crate::problems::{Problem, Problems};
 use crate::system::Store;
 
-/// Under which names these are kept. The first two hold keys.
+/// Under which names these are kept. Both hold keys.
 const AUTHORITY: &str = "https-authority.pem";
 const CERTIFICATE: &str = "https-certificate.pem";
-const LAST_SEEN: &str = "last-seen";
 
 /// How often addresses and files are looked at: a phone that joins a network the box has just joined waits so long.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-
-/// How often the time is kept: a card does not last for ever.
-const SEEN_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Addresses that a certificate names at most, and names.
 const MOST_NAMES: usize = 64;
@@ -51,6 +48,8 @@ pub struct Config {
     pub own: Option<(PathBuf, PathBuf)>,
     /// When the program was made, as far as it knows.
     pub built: SystemTime,
+    /// Whether a time server has set the clock.
+    pub clock_is_set: fn() -> bool,
 }
 
 /// Why there can be no HTTPS.
@@ -73,7 +72,7 @@ pub enum NotKept {
 /// Keeps the certificates of a running box.
 pub struct Keeper {
     config: Config,
-    clock: Clock,
+    calendar: Calendar,
     problems: Problems,
     provider: Arc<CryptoProvider>,
     signer: Signer,
@@ -81,7 +80,6 @@ pub struct Keeper {
     served: Arc<Served>,
     files: Option<Files>,
     loaded: Option<State>,
-    seen: Option<SystemTime>,
 }
 
 impl Keeper {
@@ -108,9 +106,8 @@ impl Keeper {
                 signer
             }
         };
-        let seen = config.store.as_ref().and_then(|store| store.read(LAST_SEEN)?.parse().ok());
-        let seen = seen.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-        let today = dates::today(clock.wall(), config.built, seen);
+        let calendar = Calendar::new(config.store.clone(), clock, config.clock_is_set, config.built);
+        let today = calendar.today();
         let kept = config.store.as_ref().and_then(|store| Issued::read(&store.read(CERTIFICATE)?));
         let names = names(&config, &signer);
         let by = hexadecimal(&signer.authority().fingerprint());
@@ -121,24 +118,14 @@ impl Keeper {
             None => signer.issue(&names, Validity::from(today))?,
         };
         let files = config.own.clone().map(|(certificate, key)| Files { certificate, key });
-        let mut keeper = Self {
-            served: Arc::default(),
-            loaded: None,
-            config,
-            clock,
-            problems,
-            provider,
-            signer,
-            issued,
-            files,
-            seen,
-        };
+        let mut keeper =
+            Self { served: Arc::default(), loaded: None, config, calendar, problems, provider, signer, issued, files };
         keeper.serve_issued()?;
         if is_new {
             keeper.keep_issued();
         }
         keeper.look_at_files();
-        keeper.remember_today();
+        keeper.calendar.keep();
         Ok(keeper)
     }
 
@@ -173,7 +160,7 @@ impl Keeper {
     /// Looks at everything once.
     fn look(&mut self) {
         self.look_at_files();
-        self.remember_today();
+        self.calendar.keep();
         let names = names(&self.config, &self.signer);
         if self.issued.does(&self.issued.by, &names, self.today()) {
             return;
@@ -192,7 +179,7 @@ impl Keeper {
     }
 
     fn today(&self) -> SystemTime {
-        dates::today(self.clock.wall(), self.config.built, self.seen)
+        self.calendar.today()
     }
 
     fn serve_issued(&self) -> Result<(), NotKept> {
@@ -204,20 +191,6 @@ impl Keeper {
         let kept = self.config.store.as_ref().map(|store| store.write_private(CERTIFICATE, &self.issued.text()));
         if let Some(Err(err)) = kept {
             tracing::warn!(%err, "HTTPS's certificate is made anew at the next start");
-        }
-    }
-
-    /// The last time that is certain to have been.
-    fn remember_today(&mut self) {
-        let today = self.today();
-        let is_known = self.seen.is_some_and(|seen| today < seen + SEEN_EVERY && seen <= today);
-        if is_known {
-            return;
-        }
-        self.seen = Some(today);
-        let seconds = today.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if let Some(Err(err)) = self.config.store.as_ref().map(|store| store.write(LAST_SEEN, &seconds.to_string())) {
-            tracing::warn!(%err, "the time cannot be kept across restarts");
         }
     }
 

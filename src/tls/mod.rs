@@ -5,6 +5,7 @@
 //! `docs/decisions/0010-dates-without-a-clock.md` has the rule for dates.
 
 mod authority;
+mod calendar;
 mod dates;
 mod issued;
 mod keeper;

@@ -52,14 +52,15 @@ async fn a_network_light_follows_vmix_through_the_box_and_is_let_go_when_vmix_fr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_without_a_set_up_code_is_changed_by_itself_alone() -> Result<()> {
+async fn whoever_is_on_the_machine_itself_needs_its_set_up_code_too() -> Result<()> {
     let _turn = turn().await;
     let appliance = Appliance::start(Settings::default()).await?;
     let url = format!("{}/api/v1/lamps/test", appliance.base());
     let ask =
         async |headers: &[(&str, &str)]| -> Result<u16> { Ok(http::request("POST", &url, headers, b"").await?.status) };
-    assert_eq!(ask(&[]).await?, 409, "it has no lamps, and says so to whoever may ask");
-    assert_eq!(ask(&[("X-Forwarded-For", "10.0.0.9")]).await?, 403);
+    let code = format!("Bearer {}", appliance.setup_code()?);
+    assert_eq!(ask(&[("Authorization", &code)]).await?, 409, "it has no lamps, and says so to whoever may ask");
+    assert_eq!(ask(&[]).await?, 401, "a proxy that adds nothing asks like this for everybody");
     assert_eq!(ask(&[("Origin", "http://elsewhere.example")]).await?, 403);
     Ok(())
 }

@@ -167,6 +167,11 @@ impl Appliance {
         format!("http://127.0.0.1:{}", self.http_port)
     }
 
+    /// What makes an administrator; the box has drawn it at its first start.
+    pub fn setup_code(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.directory.path().join("setup-code"))?.trim().to_owned())
+    }
+
     /// `host:port` of the HTTP listener.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.http_port)

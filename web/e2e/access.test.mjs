@@ -67,8 +67,8 @@ test('too many wrong PINs are told with the time that is left, in the language o
 
 test('the administrator makes a link, its person watches by it, and not any more once it is revoked', async () => {
   const admin = await open(browser, `${box.base}/admin`);
-  // This machine has no set-up code: whoever is on it is the administrator.
   await shows(admin, '#code');
+  await admin.fill('#code', box.setupCode());
   await admin.fill('#password', PASSWORD);
   await admin.click('#go');
   await shows(admin, '#make');

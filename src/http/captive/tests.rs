@@ -44,13 +44,17 @@ impl Wifi {
     }
 
     async fn ask(&self, method: Method, peer: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask_over(false, method, peer, url, headers).await
+    }
+
+    async fn ask_over(&self, secure: bool, method: Method, peer: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
         let (host, path) = url.split_once('/').unwrap();
         let mut request = HttpRequest::builder().method(method).uri(format!("/{path}")).header("host", host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Body::empty()).unwrap();
-        request.extensions_mut().insert(Caller { address: peer.parse().unwrap(), secure: false, vouched: false });
+        request.extensions_mut().insert(Caller { address: peer.parse().unwrap(), secure, vouched: false });
         let response = crate::http::router(self.bench.handles.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -116,6 +120,19 @@ async fn whoever_types_any_address_gets_to_the_box_and_programs_do_not() {
     assert!(wifi.open("www.msftconnecttest.com/redirect").await.leads_to("http://10.88.89.1/"));
     assert_eq!(wifi.probe("api.example.com/v1/feed").await.status, 404);
     assert_eq!(wifi.ask(Method::POST, PHONE, "api.example.com/pgm/whep", &[]).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_name_of_the_boxs_own_certificate_or_settings_is_the_boxs_own() {
+    let wifi = Wifi::new();
+    let page = wifi.ask_over(true, Method::GET, PHONE, "tally.example/", &[("accept", BROWSER)]).await;
+    assert_eq!(page.status, 200, "the certificate is right for it, else nothing would have been asked");
+    assert!(Wifi::new().open("tally.example/").await.leads_to("http://10.88.89.1/setup/wifi"));
+    let wifi = Wifi::new();
+    let origins = vec!["https://tally.example".to_owned()];
+    wifi.bench.handles.access.apply(crate::access::Policy { origins, ..Default::default() });
+    assert_eq!(wifi.open("Tally.example/").await.status, 200);
+    assert_eq!(wifi.probe("a.example/generate_204").await.status, 204);
 }
 
 #[tokio::test]

@@ -27,7 +27,9 @@ struct Served {
 fn server(router: Router) -> (Server, ManualClock) {
     let (clock, hand) = Clock::manual();
     let proxies = Arc::new(Proxies::new(vec!["127.0.0.1/32".parse().unwrap()]));
-    (Server { router, proxies, connections: Connections::new(clock) }, hand)
+    let access = crate::access::Access::open(None, clock.clone());
+    let unvouched = Unvouched::new(access, crate::problems::Problems::default(), clock.clone());
+    (Server { router, proxies, connections: Connections::new(clock), unvouched }, hand)
 }
 
 async fn serve(router: Router) -> Served {
@@ -170,6 +172,7 @@ fn certified() -> (Arc<ServerConfig>, Arc<tokio_rustls::rustls::ClientConfig>) {
             addresses: Vec::new,
             own: None,
             built: std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+            clock_is_set: || false,
         },
         Clock::system(),
         crate::problems::Problems::default(),

@@ -16,19 +16,10 @@ impl Reader<'_> {
         let pin = self.value(table, "pin", pin);
         let administration = self
             .value(table, "administration", |value| one_of("administration", value, Administration::WORDS, "https"));
-        let mut networks = |key| self.list(table, key, "[\"192.168.1.0/24\"]", network).map(|found| found.value);
-        let own_networks = networks("own_networks");
+        let own_networks = self.list(table, "own_networks", NETWORKS, network).map(|found| found.value);
         let [publish_from, view_from, administer_from] =
-            ["publish_from", "view_from", "administer_from"].map(|key| networks(key).unwrap_or_default());
+            ["publish_from", "view_from", "administer_from"].map(|key| self.callers(table, key));
         let origins = self.list(table, "origins", "[\"https://studio.example\"]", origin);
-        for key in ["publish_from", "view_from", "administer_from"] {
-            if let Some(value) = table.values.get(key)
-                && value.get_ref().as_array().is_some_and(|list| list.is_empty())
-            {
-                let fault = Fault::new(format!("`{key}` is empty, so nobody could"), "name networks, or leave it out");
-                self.fault(&value.span(), fault);
-            }
-        }
         let viewing = viewing.map(|found| found.value).unwrap_or_default();
         if viewing == Viewing::Pin && !table.values.contains_key("pin") {
             let fault = Fault::new("viewing = \"pin\" without a `pin`", "add six digits, as in `pin = \"482915\"`");
@@ -45,7 +36,21 @@ impl Reader<'_> {
             origins: origins.map(|found| found.value).unwrap_or_default(),
         };
     }
+
+    /// Where somebody may call from; empty where it is left out.
+    pub(super) fn callers(&mut self, table: &Table<'_>, key: &'static str) -> Vec<IpNet> {
+        if let Some(value) = table.values.get(key)
+            && value.get_ref().as_array().is_some_and(|list| list.is_empty())
+        {
+            let fault = Fault::new(format!("`{key}` is empty, so nobody could"), "name networks, or leave it out");
+            self.fault(&value.span(), fault);
+        }
+        self.list(table, key, NETWORKS, network).map(|found| found.value).unwrap_or_default()
+    }
 }
+
+/// How a list of networks is written.
+const NETWORKS: &str = "[\"192.168.1.0/24\"]";
 
 fn pin(value: &DeValue<'_>) -> Result<Secret, Fault> {
     let text = text("pin", value, "\"…\"")?;

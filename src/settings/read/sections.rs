@@ -151,6 +151,7 @@ impl Reader<'_> {
 
     pub(super) fn relay(&mut self, table: &Table<'_>, listens: &mut Vec<(&'static str, Span)>) {
         self.settings.relay.listen = self.listen_if_given(table, schema::RELAY_LISTEN, "\"[::]:8099\"", listens);
+        self.settings.relay.from = self.callers(table, "from");
     }
 
     pub(super) fn log(&mut self, table: &Table<'_>) {

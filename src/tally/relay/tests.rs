@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::super::verbatim::Mouth;
 use super::super::{Snapshot, Source, Tally, Vmix, VmixConfig, VmixParts};
 use super::*;
+use crate::access::Policy;
 use crate::clock::ManualClock;
 use crate::problems::Problems;
 use crate::simulator::{Simulator, SimulatorConfig};
@@ -20,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A relay on loopback whose vMix is the test.
 struct Bench {
     mouth: Mouth,
+    access: Access,
     clock: Clock,
     hand: ManualClock,
     address: SocketAddr,
@@ -35,9 +37,11 @@ impl Bench {
         let ((clock, hand), mouth) = (Clock::manual(), Mouth::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let relay = Relay { most, most_of_one, ..Relay::new(listener, mouth.words(), clock.clone()) };
+        let access = Access::open(None, clock.clone());
+        let relay = Relay::new(listener, mouth.words(), access.clone(), clock.clone());
+        let relay = Relay { most, most_of_one, ..relay };
         let running = tokio::spawn(relay.run(CancellationToken::new()));
-        Self { mouth, clock, hand, address, running }
+        Self { mouth, access, clock, hand, address, running }
     }
 
     fn tally(&mut self, digits: &str) {
@@ -242,6 +246,21 @@ async fn one_light_more_than_there_may_be_is_sent_away() {
 }
 
 #[tokio::test]
+async fn a_light_where_none_may_be_is_sent_away_and_told_nothing() {
+    let mut bench = Bench::new().await;
+    bench.tally("1");
+    let mut light = bench.subscribed().await;
+    assert_eq!(light.read().await.as_deref(), Some("TALLY OK 1"));
+    let elsewhere = vec!["10.1.0.0/16".parse().unwrap()];
+    bench.access.apply(Policy { lights_from: elsewhere, ..Policy::default() });
+    assert_eq!(bench.light().await.read().await, None, "one that comes");
+    bench.tally("2");
+    assert_eq!(light.read().await, None, "one that is there");
+    bench.access.apply(Policy { lights_from: vec!["127.0.0.0/8".parse().unwrap()], ..Policy::default() });
+    assert!(bench.light().await.read().await.is_some(), "settings that allow it again");
+}
+
+#[tokio::test]
 async fn what_is_no_command_ends_that_connection_alone() {
     let mut bench = Bench::new().await;
     bench.tally("1");
@@ -297,7 +316,7 @@ async fn a_box_follows_another_box_as_it_follows_vmix() {
     let (first, mut of_first) = follow(vmix.tcp().unwrap().port());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (second, mut of_second) = follow(listener.local_addr().unwrap().port());
-    let relay = Relay::new(listener, first.words(), Clock::system());
+    let relay = Relay::new(listener, first.words(), Access::open(None, Clock::system()), Clock::system());
     let running =
         [tokio::spawn(first.run()), tokio::spawn(relay.run(CancellationToken::new())), tokio::spawn(second.run())];
 

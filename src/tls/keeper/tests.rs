@@ -7,6 +7,8 @@ use tokio_rustls::rustls::pki_types::{ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use std::time::UNIX_EPOCH;
+
 use super::*;
 use crate::clock::ManualClock;
 
@@ -36,6 +38,7 @@ impl Home {
             addresses: || vec!["192.168.1.20".parse().unwrap(), "fd00::20".parse().unwrap()],
             own: None,
             built: built(),
+            clock_is_set: || true,
         }
     }
 

@@ -1,7 +1,7 @@
 // The box and what stands around it, as child processes on free ports of the loopback address.
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -128,6 +128,11 @@ ${more}`,
 
   get base() {
     return `http://127.0.0.1:${this.httpPort}`;
+  }
+
+  /** What makes an administrator; the box has drawn it at its first start. */
+  setupCode() {
+    return readFileSync(join(this.home, 'setup-code'), 'utf8').trim();
   }
 
   async status() {

@@ -3,7 +3,7 @@
 export interface Session {
   role: string;
   password: boolean;
-  administration: 'https' | 'plain' | 'https_needed' | 'not_from_here';
+  administration: 'https' | 'plain' | 'https_needed' | 'https_off' | 'not_from_here';
 }
 
 export interface Link {

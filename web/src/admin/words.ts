@@ -1,7 +1,7 @@
 /** The administrator's page in the user's language. Apart from the viewers' words: their page does not carry these. */
 const en = {
   title: 'Administrator',
-  first: 'Choose a password. The set-up code is in returnfeed-setup.txt on the card of the box.',
+  first: 'Choose a password. The set-up code is in returnfeed-setup.txt on the card of the box; without a card, in the file that the log names at the start.',
   code: 'Set-up code',
   password: 'Password',
   new_password: 'New password, 10 characters or more',
@@ -11,6 +11,8 @@ const en = {
   forgotten: 'Forgotten? Set a new one with the set-up code',
   plain: 'This connection is not encrypted: whoever can listen on the network can read what you type.',
   https_needed: 'The box is administered over HTTPS only: open this page with https://',
+  https_off:
+    'The box is administered over HTTPS only, and there is none at present: the status says why. [access] administration = "lan" in the settings allows plain HTTP.',
   not_from_here: 'The settings do not allow administration from your address.',
   links: 'Links',
   links_help:
@@ -35,7 +37,7 @@ const en = {
 
 const ko: typeof en = {
   title: '관리자',
-  first: '암호를 정하세요. 설정 코드는 박스 카드의 returnfeed-setup.txt에 있습니다.',
+  first: '암호를 정하세요. 설정 코드는 박스 카드의 returnfeed-setup.txt에, 카드가 없으면 시작할 때 로그가 알리는 파일에 있습니다.',
   code: '설정 코드',
   password: '암호',
   new_password: '새 암호 (10자 이상)',
@@ -45,6 +47,8 @@ const ko: typeof en = {
   forgotten: '잊으셨나요? 설정 코드로 새로 정하세요',
   plain: '이 연결은 암호화되지 않았습니다. 네트워크를 엿들을 수 있는 사람은 입력한 것을 읽을 수 있습니다.',
   https_needed: '박스 관리는 HTTPS로만 할 수 있습니다. 이 페이지를 https://로 여세요.',
+  https_off:
+    '박스 관리는 HTTPS로만 할 수 있는데 지금 HTTPS가 없습니다. 이유는 상태에 있습니다. 설정의 [access] administration = "lan"은 HTTP를 허용합니다.',
   not_from_here: '설정에 따라 이 주소에서는 관리할 수 없습니다.',
   links: '링크',
   links_help: '사람마다 자기 링크를 줍니다. 링크를 가진 사람은 취소할 때까지 어디서나 볼 수 있습니다.',
