@@ -1,4 +1,4 @@
-//! Keeps the rules between the rooms of `src/` that `ARCHITECTURE.md` draws.
+//! Keeps the rules between the rooms of `src/` that `ARCHITECTURE.md` draws, and `docs/security.md` true to the tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -235,4 +235,61 @@ fn the_reader_of_rules_finds_every_form_of_use() {
     let found =
         rooms_used("use crate::{tally, webrtc::{self, x}, hub::Hub}; crate::media::X; use crate::http::{a, b};");
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["http", "hub", "media", "tally", "webrtc"]);
+}
+
+/// Every test of the crate, by name, and every fuzz target.
+fn tests_and_fuzz_targets() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["src", "tests"].into_iter().flat_map(|folder| source_files(&root.join(folder)));
+    let mut found = BTreeSet::new();
+    for path in files {
+        let text = fs::read_to_string(path).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[test") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+                found.extend(rest.split_once('(').map(|(name, _)| name.to_owned()));
+                is_test = false;
+            }
+        }
+    }
+    for path in source_files(&root.join("fuzz/fuzz_targets")) {
+        found.insert(path.file_stem().unwrap().to_string_lossy().into_owned());
+    }
+    found
+}
+
+/// What stands between backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_threat_names_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let known = tests_and_fuzz_targets();
+    assert!(known.len() > 500, "the reader of tests found {}", known.len());
+    let threats = text.split("\n## Threats\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = threats.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 20, "{}", rows.len());
+    let mut wrong = Vec::new();
+    for row in rows {
+        let shown_by = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let (files, names): (Vec<_>, Vec<_>) = quoted(shown_by).partition(|name| name.contains('/'));
+        if files.is_empty() && names.is_empty() {
+            wrong.push(format!("nothing shows: {row}"));
+        }
+        wrong.extend(
+            names.iter().filter(|name| !known.contains(**name)).map(|name| format!("no test is called {name}")),
+        );
+        wrong.extend(files.iter().filter(|file| !root.join(file).exists()).map(|file| format!("there is no {file}")));
+    }
+    for file in quoted(&text).filter(|name| ["src/", "tests/", "web/"].iter().any(|folder| name.starts_with(folder))) {
+        if !root.join(file).exists() {
+            wrong.push(format!("there is no {file}"));
+        }
+    }
+    assert!(wrong.is_empty(), "docs/security.md:\n{}", wrong.join("\n"));
 }

@@ -61,9 +61,37 @@ vmix_host() {
   exec 3>&-
 }
 
+# Persons' links, made and revoked by whoever has the set-up code; each is revoked when the next one is there.
+keep_links() {
+  local n=0 id before
+  while n=$((n + 1)); do
+    before=$id
+    id=$(administer POST links "{\"name\":\"Link $n\"}" | sed -nE 's/.*"link":\{"id":"([^"]*)".*/\1/p')
+    if [ -z "$id" ]; then
+      sleep 0.5
+      continue
+    fi
+    echo "kept link $n"
+    [ -n "$before" ] || continue
+    echo "begin revoking $((n - 1))"
+    sleep 0.1 # as above
+    administer DELETE "links/$before" | grep -qE '^HTTP/1.1 204' && echo "kept revoked $((n - 1))"
+  done
+}
+
+administer() { # administer METHOD ADDRESS [JSON]: what the box answers
+  exec 4<> /dev/tcp/127.0.0.1/8889 || return
+  printf '%s /api/v1/%s HTTP/1.1\r\nHost: box\r\nConnection: close\r\nContent-Type: application/json\r\n' "$1" "$2" >&4
+  sed -nE 's/^setup_code = "(.*)"/Authorization: Bearer \1\r/p' /etc/returnfeed/box.toml >&4
+  printf 'Content-Length: %d\r\n\r\n%s' ${#3} "$3" >&4
+  cat <&4
+  exec 4>&-
+}
+
 load() { # load WAY: all at once
   keep_journal 2> /dev/null &
   keep_facts 2> /dev/null &
+  keep_links 2> /dev/null &
   keep_settings "$1"
 }
 

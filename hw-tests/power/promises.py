@@ -1,5 +1,6 @@
 """What the box has promised to keep, by what it said, and whether a card keeps it."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ PROGRAMS_GROUP = 800
 # What is written while the load runs; all else stays as the first start left it.
 CHANGING = {
     "settings/returnfeed.toml", "settings/from-card.toml", "state/vmix-host", "card/returnfeed-mistakes.txt",
-    "settings/earlier.toml", "card/returnfeed-setup.txt",
+    "settings/earlier.toml", "card/returnfeed-setup.txt", "state/access", "state/https-certificate.pem",
+    "state/last-seen",
 }  # fmt: skip
 # What fsck.vfat says of a FAT that was being written when power went, in our words.
 FAT_NOTES = {
@@ -46,6 +48,11 @@ class Promised:
     """Neither settings nor words for mistakes are being written."""
     fact: int = 1
     journal: int = 0
+    links: set[int] = field(default_factory=set)
+    """Links that somebody was given."""
+    revoking: set[int] = field(default_factory=set)
+    """Those that are being revoked, or have been."""
+    revoked: set[int] = field(default_factory=set)
     troubles: list[str] = field(default_factory=list)
 
     def hear(self, line: str) -> None:
@@ -60,6 +67,12 @@ class Promised:
                 self.fact = int(address.rsplit(".", 1)[1])
             case ["kept", "journal", n]:
                 self.journal = int(n)
+            case ["kept", "link", n]:
+                self.links.add(int(n))
+            case ["begin", "revoking", n]:
+                self.revoking.add(int(n))
+            case ["kept", "revoked", n]:
+                self.revoked.add(int(n))
             case ["trouble", *_]:
                 self.troubles.append(line)
 
@@ -70,6 +83,29 @@ def promised_by(events: list[Event]) -> Promised:
         if isinstance(event, Said):
             promised.hear(event.line)
     return promised
+
+
+def faults_of_access(promised: Promised, text: bytes | None) -> list[str]:
+    """Whether what is kept of who may do what is whole, with every link that was given and none that was revoked."""
+    try:
+        names = {link["name"] for link in json.loads(text)["links"]} if text is not None else set()
+    except (ValueError, KeyError, TypeError) as error:
+        return [f"what is kept of links and password is torn: {len(text or b'')} bytes, {error!r}"]
+    lost = sorted(n for n in promised.links - promised.revoking if f"Link {n}" not in names)
+    back = sorted(n for n in promised.revoked if f"Link {n}" in names)
+    return [f"links {lost} were given, and are gone"] * bool(lost) + [f"links {back} were revoked, and are back"] * bool(back)
+
+
+def faults_of_https(files: dict[str, bytes]) -> list[str]:
+    """Whether what changes of HTTPS's state is whole. The authority's key never changes, and is compared as such."""
+    certificate, seen = files.get("state/https-certificate.pem"), files.get("state/last-seen")
+    begins, ends = (len(re.findall(rb"^-----%s " % word, certificate or b"", re.M)) for word in (b"BEGIN", b"END"))
+    faults = []
+    if certificate is not None and not begins == ends > 1:
+        faults.append(f"HTTPS's certificate is torn: {len(certificate)} bytes, {begins} of {ends} parts")
+    if seen is not None and not re.fullmatch(rb"\d{9,}\n", seen):
+        faults.append(f"the last time seen is {seen!r}")
+    return faults
 
 
 @dataclass
@@ -161,6 +197,8 @@ class Examiner:
         self._settings(promised, files, place, found)
         self._mistakes(promised, files, found)
         self._fact(promised, files, found)
+        found.faults += faults_of_access(promised, files.get("state/access")) + faults_of_https(files)
+        self._secrets(files, place, found)
         self._journal(promised, place, found)
         return found
 
@@ -275,6 +313,11 @@ class Examiner:
         known = re.fullmatch(r"10\.99\.0\.(\d+)\n", text)
         if not known or int(known[1]) not in (promised.fact, promised.fact + 1):
             found.faults.append(f"vMix's address is {text!r}, and 10.99.0.{promised.fact} was kept")
+
+    def _secrets(self, files: dict[str, bytes], place: Path, found: Found) -> None:
+        for name in ("state/access", "state/https-certificate.pem", "state/https-authority.pem"):
+            if name in files and (mode := (place / "files" / name).stat().st_mode & 0o777) != 0o600:
+                found.faults.append(f"{name} has mode {mode:o}")
 
     def _journal(self, promised: Promised, place: Path, found: Found) -> None:
         read = run(*JOURNALCTL, "-D", place / "files/journal", "--no-pager", "-q", "-o", "cat", "-t", "power")

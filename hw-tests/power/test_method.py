@@ -1,12 +1,13 @@
 """The method of `make power-test` itself, without a box: it must see what a careless program loses."""
 
+import json
 import random
 import socket
 import struct
 
 import pytest
 import update
-from promises import promised_by
+from promises import Promised, faults_of_access, faults_of_https, promised_by
 from recorded import (
     HAS_FLAGS, OPTION_GO, OPTION_MAGIC, REQUEST_MAGIC, SECTOR, SEND_FLUSH, WRITE, FLUSH, Answered, Flushed, RecordedCard,
     Said, Write, left_after_cut,
@@ -54,6 +55,35 @@ def test_promises_are_those_that_were_heard_before_the_cut():
     promised = promised_by(said)
     assert (promised.settings, promised.begun, promised.fact, promised.at_rest) == (1, 2, 7, False)
     assert promised_by(said[:2]).at_rest
+
+
+def ledger(*numbers):
+    links = [{"id": f"{n:08x}", "name": f"Link {n}", "director": False, "digest": "0" * 64, "left_s": None} for n in numbers]
+    return json.dumps({"password": None, "links": links, "pins": []}).encode() + b"\n"
+
+
+def test_a_link_that_was_given_is_there_and_one_that_was_revoked_is_not():
+    said = ["kept link 1", "kept link 2", "begin revoking 1", "kept revoked 1", "kept link 3", "begin revoking 2"]
+    promised = promised_by([Said(line) for line in said])
+    # Whether 2 is there yet, and whether 4 was made already, is known to nobody.
+    for kept in [(3,), (2, 3), (2, 3, 4), (3, 4)]:
+        assert faults_of_access(promised, ledger(*kept)) == []
+    assert faults_of_access(promised, ledger(2)) == ["links [3] were given, and are gone"]
+    assert faults_of_access(promised, ledger(1, 3)) == ["links [1] were revoked, and are back"]
+    assert faults_of_access(promised, None) == ["links [3] were given, and are gone"]
+    assert faults_of_access(Promised(), None) == []
+
+
+def test_a_torn_ledger_and_a_torn_certificate_are_seen():
+    whole = ledger(1, 2)
+    for cut in range(len(whole) - 1):
+        assert "torn" in faults_of_access(Promised(), whole[:cut])[0], cut
+    pem = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n"
+    assert faults_of_https({"state/https-certificate.pem": pem, "state/last-seen": b"1790000000\n"}) == []
+    for text in [b"", pem[:40], pem[:80], b"\0" * 512]:
+        assert "torn" in faults_of_https({"state/https-certificate.pem": text})[0], text
+    assert faults_of_https({"state/last-seen": b"\0\0\0"}) == ["the last time seen is b'\\x00\\x00\\x00'"]
+    assert faults_of_https({}) == []
 
 
 def test_an_update_is_cut_in_every_phase_and_after_it_was_confirmed():

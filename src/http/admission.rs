@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use super::caller::Caller;
 use super::captive::names_the_box;
 use super::cookies::{self, Kind};
+use super::ice;
 use super::language::Language;
 use super::refusal::Refused;
 use crate::access::{self, AUDIT, Access, Action, Asker, Refusal, Role, WRONG_ANSWERED_AFTER};
@@ -87,8 +88,7 @@ pub(super) async fn refuse(refusal: Refusal, language: Language, https: Option<&
 /// The box over HTTPS, under the name by which it was asked; `None` where there is no HTTPS.
 pub(super) fn https_address(access: &Access, headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let port = access.https_port()?;
-    let host = host(headers, uri)?;
-    let (name, _) = split_port(&host);
+    let name = ice::asked_host(uri, headers)?;
     Some(if port == 443 { format!("https://{name}/") } else { format!("https://{name}:{port}/") })
 }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
-use super::{Handles, Refused, turn, whep};
+use super::{Handles, Named, Refused, turn, whep};
 
 /// Hosts that are named; a browser tries all of them, each over UDP, TCP and TLS.
 const MOST_HOSTS: usize = 3;
@@ -61,6 +61,16 @@ pub(super) async fn servers(
         servers.ice_servers.push(Server { urls: urls(&handles, ice, &uri, &headers), username, credential });
     }
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(servers)))
+}
+
+/// The same beside a stream's endpoint, for pages behind proxies that forward nothing else.
+pub(super) async fn servers_of_stream(
+    Named(_): Named,
+    handles: State<Handles>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Refused> {
+    servers(handles, uri, headers).await
 }
 
 /// The `Link` headers of a WHEP answer; none where viewers are not relayed.
@@ -116,16 +126,26 @@ fn urls(handles: &Handles, ice: &Ice, uri: &Uri, headers: &HeaderMap) -> Vec<Str
 
 /// The host by which the viewer calls the box, when it is one that can be named in an address.
 pub(super) fn asked_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    asked(uri, headers).map(|(host, _)| host)
+}
+
+/// The same with its port, if one was named: as it stands in an address.
+pub(super) fn asked_authority(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let (host, port) = asked(uri, headers)?;
+    Some(port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+}
+
+fn asked(uri: &Uri, headers: &HeaderMap) -> Option<(String, Option<u16>)> {
     let given = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = given.or_else(|| uri.authority().map(|authority| authority.as_str()))?;
     let authority: axum::http::uri::Authority = authority.parse().ok()?;
-    let host = authority.host();
+    let (host, port) = (authority.host(), authority.port_u16());
     if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        return Some(bracketed(ip));
+        return Some((bracketed(ip), port));
     }
     let is_name = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
     let fits = (1..=LONGEST_HOST).contains(&host.len()) && host.bytes().all(is_name);
-    fits.then(|| host.to_ascii_lowercase())
+    fits.then(|| (host.to_ascii_lowercase(), port))
 }
 
 fn bracketed(ip: IpAddr) -> String {

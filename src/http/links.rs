@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, RawPathParams, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
-use super::Handles;
 use super::language::Language;
 use super::refusal::Refused;
 use super::sign_in::{not_done, parse, private};
+use super::{Handles, ice};
 use crate::access::{Asker, Grant, Link, NotDone, Role};
 use crate::sheet;
 
@@ -103,8 +103,7 @@ fn report(handles: &Handles, link: &Link) -> LinkReport {
 /// Under the name by which the administrator called the box, for that is one that works.
 fn url(handles: &Handles, by: &Asker, uri: &Uri, headers: &HeaderMap, token: &str) -> String {
     let scheme = if by.secure { "https" } else { "http" };
-    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-    let asked = asked.or_else(|| uri.authority().map(ToString::to_string));
+    let asked = ice::asked_authority(uri, headers);
     let own = || (handles.reachable)(handles.about.borrow().http).first().map(ToString::to_string);
     let host = asked.or_else(own).unwrap_or_default();
     format!("{scheme}://{host}/join/{token}")

@@ -53,6 +53,8 @@ mod ws;
 #[cfg(test)]
 mod access_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
 
 #[doc(hidden)]
@@ -175,10 +177,10 @@ fn routes(handles: &Handles) -> Routes {
         .add_for_own_pages_alone(Role::Viewer, "/ws", get(ws::upgrade))
         .add_for_own_pages_alone(Role::Viewer, "/ws/", get(ws::upgrade))
         .add_for_any_page(Role::Viewer, "/{first}/whep", endpoint())
-        .add_for_any_page(Role::Viewer, "/{first}/whep/ice-servers", get(ice::servers))
+        .add_for_any_page(Role::Viewer, "/{first}/whep/ice-servers", get(ice::servers_of_stream))
         .add_for_any_page(Role::Anyone, "/{first}/whep/{session}", session())
         .add_for_any_page(Role::Viewer, "/{first}/{second}/whep", endpoint())
-        .add_for_any_page(Role::Viewer, "/{first}/{second}/whep/ice-servers", get(ice::servers))
+        .add_for_any_page(Role::Viewer, "/{first}/{second}/whep/ice-servers", get(ice::servers_of_stream))
         .add_for_any_page(Role::Anyone, "/{first}/{second}/whep/{session}", session())
         .add_for_any_page(Role::Viewer, "/rtc/v1/whep", endpoint())
         .add_for_any_page(Role::Viewer, "/rtc/v1/whep/", endpoint())

@@ -11,6 +11,7 @@ mod lamps;
 mod lifecycle;
 mod loss;
 mod media;
+mod publishing;
 mod relay;
 mod restart;
 mod sources;

@@ -1,7 +1,7 @@
 // Behind a reverse proxy that forwards nothing but `/{name}` and `/ws/`.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -86,19 +86,22 @@ test('a link that goes silent: NO TALLY by itself within 2 s, and back', { timeo
 });
 
 const nginx = spawnSync('/usr/sbin/nginx', ['-v']).status === 0;
+const needsNginx = { timeout: 90_000, skip: nginx ? false : 'nginx is not installed' };
 
-test('the same behind nginx that speaks HTTPS, with the rules that people have', {
-  timeout: 90_000,
-  skip: nginx ? false : 'nginx is not installed',
-}, async () => {
+/** The nginx of docs/https.md, word for word but for ports, files and addresses: `nth` of the two it shows. */
+async function startNginx(target, nth) {
   const home = mkdtempSync(join(tmpdir(), 'returnfeed-nginx-'));
   const port = await freePort();
-  // As in docs/https.md.
-  const name = 'pgm_srt_raw';
-  const forward = `proxy_pass http://127.0.0.1:${box.httpPort}; proxy_http_version 1.1; proxy_set_header Host $host;
-    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; proxy_read_timeout 1h;`;
-  const places = [`/${name}`, `/${name}/whep`, '/ws/'].map((place) => `location ${place} { ${forward} }`);
+  const docs = readFileSync(new URL('../../docs/https.md', import.meta.url), 'utf8');
+  const block = [...docs.matchAll(/```nginx\n(.*?)```/gs)][nth]?.[1];
+  assert.ok(block, 'docs/https.md shows it');
+  const server = block
+    .replace(/listen 443 ssl http2;/, `listen 127.0.0.1:${port} ssl http2;`)
+    .replace(/server_name .*?;/, 'server_name localhost;')
+    .replace(/ssl_certificate +\S+;/, `ssl_certificate ${home}/crt;`)
+    .replace(/ssl_certificate_key +\S+;/, `ssl_certificate_key ${home}/key;`)
+    .replaceAll('http://192.168.1.20:8889', target);
+  assert.ok(!/192\.168|tally\.example/.test(server), server);
   execFileSync('openssl', [
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'],
     ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'],
@@ -109,17 +112,34 @@ test('the same behind nginx that speaks HTTPS, with the rules that people have',
     `pid ${home}/pid; error_log ${home}/error.log; daemon off; events {}
     http { access_log off; client_body_temp_path ${home}/a; proxy_temp_path ${home}/b; fastcgi_temp_path ${home}/c;
       uwsgi_temp_path ${home}/d; scgi_temp_path ${home}/e;
-      map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-      server { listen 127.0.0.1:${port} ssl http2; ssl_certificate ${home}/crt; ssl_certificate_key ${home}/key;
-        ${places.join(' ')} } }`,
+      ${server} }`,
   );
-  const server = new Child('/usr/sbin/nginx', ['-c', join(home, 'nginx.conf'), '-p', home]);
-  const feed = ffmpeg(box, { streamId: name });
+  const child = new Child('/usr/sbin/nginx', ['-c', join(home, 'nginx.conf'), '-p', home]);
+  const stop = async () => {
+    await child.stop('SIGTERM');
+    rmSync(home, { recursive: true, force: true });
+  };
+  return { base: `https://localhost:${port}`, stop };
+}
+
+/** Opens a page through nginx once it is there. */
+const through = (url, options) =>
+  until('nginx', () => open(browser, url, { anyAuthority: true, ...options }));
+
+/** Asks as curl does: no browser, and no look at the certificate. */
+function ask(url, ...options) {
+  const words = ['-sk', '-o', '/dev/null', '-w', '%{http_code} %{redirect_url}', ...options, url];
+  const [status, location] = String(execFileSync('curl', words)).split(' ');
+  return { status: Number(status), location };
+}
+
+const NAME = 'pgm_srt_raw';
+
+test('the same behind nginx that speaks HTTPS, with the rules that people have', needsNginx, async () => {
+  const proxy = await startNginx(box.base, 1);
+  const feed = ffmpeg(box, { streamId: NAME });
   try {
-    const base = `https://localhost:${port}`;
-    const page = await until('nginx', () =>
-      open(browser, `${base}/${name}?camera=${KEYS[0]}`, { anyAuthority: true }),
-    );
+    const page = await through(`${proxy.base}/${NAME}?camera=${KEYS[0]}`);
     await tallyBecomes(page, 'program');
     await pictureMoves(page, 30);
     await until('the delay', () => page.locator('#delay').getAttribute('data-ms'));
@@ -128,7 +148,136 @@ test('the same behind nginx that speaks HTTPS, with the rules that people have',
     await page.context().close();
   } finally {
     await feed.stop();
-    await server.stop('SIGTERM');
-    rmSync(home, { recursive: true, force: true });
+    await proxy.stop();
+  }
+});
+
+const PIN = '482915';
+const PASSWORD = 'correct horse battery';
+
+/** A box that asks for a PIN, and believes the proxy; `send` asks it as its administrator, beside the proxy. */
+async function closedBox() {
+  const closed = await Box.start({
+    http: 'trusted_proxies = ["127.0.0.1"]',
+    more: `[access]\nviewing = "pin"\npin = "${PIN}"\n`,
+  });
+  let cookie = '';
+  closed.send = (path, method, body) =>
+    fetch(`${closed.base}/api/v1/${path}`, {
+      method,
+      headers: { 'Content-Type': 'application/json', cookie },
+      body: JSON.stringify(body),
+    });
+  const set = await closed.send('administrator/password', 'PUT', { password: PASSWORD });
+  assert.equal(set.status, 200, 'this machine has no set-up code, so whoever is on it may');
+  [cookie] = set.headers.get('set-cookie').split(';');
+  return closed;
+}
+
+/** Somebody opens the page through the proxy, enters the PIN and watches. */
+async function watchesByPin(proxy) {
+  const page = await through(`${proxy.base}/${NAME}`);
+  await page.locator('#pin').waitFor();
+  await page.fill('#pin', PIN);
+  await page.click('#enter');
+  await pictureMoves(page, 10);
+  const [cookie] = await page.context().cookies();
+  assert.deepEqual(
+    [cookie.name, cookie.secure, cookie.httpOnly, cookie.sameSite],
+    ['__Host-returnfeed-viewer', true, true, 'Strict'],
+    'the box knows that the way to the browser is encrypted',
+  );
+  await page.context().close();
+}
+
+/** Somebody opens a link through the proxy, and watches. */
+async function watchesByLink(url) {
+  const page = await through(url);
+  await pictureMoves(page, 10);
+  assert.ok(!page.url().includes('link_'), 'the token has left the address');
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+}
+
+/** What nginx and the box may read differently leads nowhere. */
+function tricksLeadNowhere(proxy) {
+  for (const path of [
+    '/../api/v1/status',
+    '//api/v1/status',
+    '/%2e%2e/api/v1/status',
+    '/x/../api/v1/status',
+    `/${NAME}/../api/v1/status`,
+    `/${NAME}/..%2fapi/v1/status`,
+    '/api/v1/session/../status',
+    '/join/..%2f..%2fapi%2fv1%2fstatus',
+  ]) {
+    const { status, location } = ask(`${proxy.base}${path}`, '--path-as-is');
+    const leadsNowhere = [400, 401, 403, 404].includes(status) || location.startsWith(`${proxy.base}/`);
+    assert.ok(leadsNowhere, `${path}: ${status} ${location}`);
+  }
+  const slash = ask(`${proxy.base}/${NAME}/`);
+  assert.deepEqual([slash.status, slash.location], [307, `${proxy.base}/${NAME}`]);
+}
+
+test('PIN, sign-in and links behind nginx that forwards everything', needsNginx, async () => {
+  const closed = await closedBox();
+  const proxy = await startNginx(closed.base, 0);
+  const feed = ffmpeg(closed, { streamId: NAME });
+  try {
+    await watchesByPin(proxy);
+    const admin = await through(`${proxy.base}/admin`);
+    await admin.locator('#forgotten').waitFor();
+    await admin.fill('#password', PASSWORD);
+    await admin.click('#go');
+    await admin.locator('#make').waitFor();
+    await admin.fill('#name', 'Crane');
+    await admin.click('#make');
+    await admin.locator('.qr svg').waitFor();
+    const url = await admin.locator('#url').textContent();
+    assert.ok(url.startsWith(`${proxy.base}/join/link_`), `it leads through the proxy: ${url}`);
+    await watchesByLink(`${proxy.base}/${NAME}${new URL(url).pathname}`);
+    await admin.context().close();
+    tricksLeadNowhere(proxy);
+  } finally {
+    await feed.stop();
+    await proxy.stop();
+    await closed.stop();
+  }
+});
+
+test('PIN and links behind nginx that forwards little, and no administration', needsNginx, async () => {
+  const closed = await closedBox();
+  const proxy = await startNginx(closed.base, 1);
+  const feed = ffmpeg(closed, { streamId: NAME });
+  try {
+    await watchesByPin(proxy);
+    const made = await closed.send('links', 'POST', { name: 'Crane' });
+    const { token } = await made.json();
+    await watchesByLink(`${proxy.base}/join/${token}`);
+    for (const path of ['/admin', '/api/v1/links', '/api/v1/status', '/api/v1/administrator/password']) {
+      // nginx's own: it looks in a folder of its own.
+      assert.ok([403, 404].includes(ask(`${proxy.base}${path}`).status), path);
+    }
+    tricksLeadNowhere(proxy);
+  } finally {
+    await feed.stop();
+    await proxy.stop();
+    await closed.stop();
+  }
+});
+
+test('the page says what a proxy lacks that lets nobody enter the PIN', { timeout: 60_000 }, async () => {
+  const closed = await closedBox();
+  const proxy = await Front.start(closed.base);
+  try {
+    const page = await open(browser, `${proxy.base}/pgm`);
+    const words = page.locator('#problem');
+    await words.waitFor();
+    assert.equal(await words.getAttribute('data-code'), 'pin_needed');
+    assert.match(await words.textContent(), /\/api\/v1\/session and \/join\//);
+    await page.context().close();
+  } finally {
+    await proxy.stop();
+    await closed.stop();
   }
 });

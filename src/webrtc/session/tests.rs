@@ -35,16 +35,22 @@ fn path() -> Path {
 
 impl Pair {
     fn new() -> Self {
+        Self::with(|offered, _| offered)
+    }
+
+    /// A viewer that shows what `shown` makes of the certificate that its offer names and another one.
+    fn with(shown: impl FnOnce(Certificate, Certificate) -> Certificate) -> Self {
         let now = Clock::system().now();
         let identity = Identity::generate().unwrap();
         let crypto = identity.crypto();
-        let certificate = Certificate::generate_self_signed(vec!["viewer".into()], crypto.crypto()).unwrap();
+        let make = || Certificate::generate_self_signed(vec!["viewer".into()], crypto.crypto()).unwrap();
+        let certificate = make();
         let der = &certificate.certificate[0];
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der).as_ref().to_vec();
         let peer = vec![Fingerprint { hash: FingerprintHash::Sha256, digest }];
         let config = ConfigBuilder::default()
             .with_crypto_provider(crypto.clone())
-            .with_certificates(vec![certificate])
+            .with_certificates(vec![shown(certificate, make())])
             .with_srtp_protection_profiles(vec![Offered::Srtp_Aes128_Cm_Hmac_Sha1_80])
             .with_insecure_skip_verify(true)
             .build(true, None)
@@ -131,6 +137,35 @@ fn handshakes_over_a_proven_path_only() {
 }
 
 #[test]
+fn another_certificate_than_the_offered_one_agrees_on_no_keys() {
+    let mut pair = Pair::with(|_, other| other);
+    pair.check();
+    for _ in 0..4 {
+        pair.exchange(Some);
+    }
+    assert!(matches!(pair.session.phase(), Phase::Ended(Ended::Failed(_))), "{:?}", pair.session.phase());
+    assert!(pair.session.srtcp.is_none() && !pair.client_connected);
+}
+
+/// Certificates cross the network as they are (RFC 6347 §4.2.4), so anybody can show one.
+#[test]
+fn the_offered_certificate_without_its_key_agrees_on_no_keys() {
+    let mut pair = Pair::with(|offered, other| Certificate { certificate: offered.certificate, ..other });
+    pair.check();
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        pair.exchange(|datagram| {
+            said.push(datagram.clone());
+            Some(datagram)
+        });
+    }
+    // The client went as far as its last flight: certificate, proof of the key, the end of the handshake.
+    assert!(said.iter().map(Vec::len).sum::<usize>() > 700, "{said:?}");
+    assert!(matches!(pair.session.phase(), Phase::Ended(Ended::Failed(_))), "{:?}", pair.session.phase());
+    assert!(pair.session.srtcp.is_none() && !pair.client_connected);
+}
+
+#[test]
 fn who_never_connects_is_given_up() {
     let mut pair = Pair::new();
     pair.check();
@@ -191,6 +226,34 @@ fn one_compound_asks_for_a_bounded_number_of_packets() {
     assert_eq!(pair.session.reception().malformed, 0);
     assert_eq!(wishes.len(), 64);
     assert_eq!(wishes[1], Wish::Again { ssrc: 1, sequence: 5, following: 0 });
+}
+
+#[test]
+fn replayed_feedback_is_counted_wakes_no_wish_and_keeps_no_session_alive() {
+    let (mut pair, keys) = playing();
+    let mut viewer = Outbound::new(&keys).split().1;
+    let mut say = |ssrc: u8| {
+        let mut compound = vec![0x81, 206, 0, 2, 0, 0, 0, 9, 0, 0, 0, ssrc];
+        viewer.protect_rtcp(&mut compound).unwrap();
+        compound
+    };
+    let captured: Vec<_> = (0..300).map(|_| say(1)).collect();
+    let mut wishes = 0;
+    let mut hear = |pair: &mut Pair, datagram: &Vec<u8>| {
+        pair.session.handle_rtcp(pair.now, 0, &mut datagram.clone(), |_| wishes += 1);
+        (wishes, pair.session.reception().malformed)
+    };
+    // Out of order is not replayed, as long as it is not too old to tell (RFC 3711 §3.3.2).
+    assert_eq!(hear(&mut pair, &captured[1]), (1, 0));
+    assert_eq!(hear(&mut pair, &captured[0]), (2, 0));
+    assert_eq!(hear(&mut pair, &captured[299]), (3, 0));
+    assert_eq!(hear(&mut pair, &captured[2]), (3, 1), "too old to tell");
+    pair.now += SILENCE_TIMEOUT - Duration::from_millis(1);
+    for (count, at) in (2..).zip([0, 1, 299, 299, 0]) {
+        assert_eq!(hear(&mut pair, &captured[at]), (3, count));
+    }
+    pair.pass(Duration::from_millis(1));
+    assert_eq!(pair.session.phase(), &Phase::Ended(Ended::Silent), "what was said before is no sign of life");
 }
 
 #[test]

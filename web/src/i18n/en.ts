@@ -124,6 +124,8 @@ export const en = {
   problem_senders_fight: 'Two sources send the same stream and push each other out. Stop one of them.',
   problem_bad_offer: 'This browser and the box do not understand each other. Try a newer browser.',
   problem_denied: 'The box does not allow this device to watch.',
+  problem_door:
+    'The proxy at this address does not let you enter a PIN or open a link: it must pass /api/v1/session and /join/ on to the box, too.',
   problem_full: 'The box has as many viewers as it can carry.',
   problem_no_webrtc: 'This browser cannot play WebRTC, or it is switched off here.',
   problem_said: 'The box says: {text}',

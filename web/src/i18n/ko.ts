@@ -128,6 +128,8 @@ export const ko: Messages = {
   problem_bad_offer:
     '이 브라우저와 장비가 서로 연결 방식을 맞추지 못했습니다. 최신 브라우저를 사용해 보세요.',
   problem_denied: '이 기기는 시청이 허용되지 않았습니다.',
+  problem_door:
+    '이 주소의 프록시 때문에 PIN을 입력하거나 링크를 열 수 없습니다. 프록시가 /api/v1/session과 /join/도 장비로 전달해야 합니다.',
   problem_full: '장비가 감당할 수 있는 시청자 수가 모두 찼습니다.',
   problem_no_webrtc: '이 브라우저는 WebRTC를 재생할 수 없거나 WebRTC가 꺼져 있습니다.',
   problem_said: '장비 메시지: {text}',

@@ -72,9 +72,12 @@ export const BOX_CODES = [
   'forbidden',
   'full',
   'h265_not_yet',
+  'link_ended',
+  'link_needed',
   'no_keyframe',
   'no_picture',
   'not_live',
+  'pin_needed',
   'secret_needed',
   'senders_fight',
 ] as const;
@@ -86,9 +89,13 @@ const KNOWN = new Map<string, Key>(
     forbidden: 'problem_denied',
     full: 'problem_full',
     h265_not_yet: 'problem_h265',
+    // The page asks for what is needed, so this is seen where a proxy keeps it from asking.
+    link_ended: 'problem_door',
+    link_needed: 'problem_door',
     no_keyframe: 'problem_no_keyframe',
     no_picture: 'problem_no_picture',
     not_live: 'problem_not_live',
+    pin_needed: 'problem_door',
     secret_needed: 'problem_denied',
     senders_fight: 'problem_senders_fight',
     // The browser's own, and a proxy's.

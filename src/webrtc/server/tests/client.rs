@@ -27,7 +27,7 @@ pub(super) const UFRAG: &str = "viewer";
 pub(super) struct Client {
     clock: Clock,
     provider: Arc<dyn RTCCryptoProvider>,
-    certificate: Certificate,
+    pub(super) certificate: Certificate,
     pub(super) profiles: Vec<Offered>,
     pub(super) takes_sound: bool,
     pub(super) socket: UdpSocket,
@@ -185,8 +185,13 @@ impl Client {
         self.inbound = Some(context(&keys[16..32], &keys[32 + salt..]));
     }
 
+    /// A control packet as it goes over the wire.
+    pub(super) fn protected_rtcp(&mut self, plain: &[u8]) -> Vec<u8> {
+        self.outbound.as_mut().unwrap().encrypt_rtcp(plain).unwrap().to_vec()
+    }
+
     pub(super) async fn send_rtcp(&mut self, plain: &[u8]) {
-        let datagram = self.outbound.as_mut().unwrap().encrypt_rtcp(plain).unwrap();
+        let datagram = self.protected_rtcp(plain);
         self.send(&datagram).await;
     }
 

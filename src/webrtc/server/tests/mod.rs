@@ -277,9 +277,7 @@ async fn missing_packets_are_sent_again_and_reports_are_sent_and_read() {
     report.extend_from_slice(&ssrcs[0].to_be_bytes());
     report.extend_from_slice(&[64, 0, 0, 1]);
     report.extend_from_slice(&[0u32, 450, 0, 0].map(u32::to_be_bytes).concat());
-    let mut pli = vec![0x81, 206, 0, 2, 0, 0, 0, 1];
-    pli.extend_from_slice(&ssrcs[0].to_be_bytes());
-    client.send_rtcp(&[report, nack(ssrcs[0], unit[2].0), pli].concat()).await;
+    client.send_rtcp(&[report, nack(ssrcs[0], unit[2].0), picture_loss(ssrcs[0])].concat()).await;
     let (mut resent, mut reported) = (false, false);
     while !(resent && reported) {
         match client.next().await {
@@ -308,6 +306,64 @@ async fn missing_packets_are_sent_again_and_reports_are_sent_and_read() {
     assert_eq!((status.loss, status.jitter), (0.25, Some(Duration::from_millis(5))));
     assert_eq!((status.delay, status.sound), (Some(Duration::from_millis(31)), false));
     assert_eq!(status.peer, client.socket.local_addr().ok());
+}
+
+/// "The picture was lost."
+fn picture_loss(ssrc: u32) -> Vec<u8> {
+    let mut pli = vec![0x81, 206, 0, 2, 0, 0, 0, 1];
+    pli.extend_from_slice(&ssrc.to_be_bytes());
+    pli
+}
+
+#[tokio::test]
+async fn feedback_that_is_captured_and_replayed_is_counted_and_changes_nothing() {
+    const REPLAYS: u64 = 20;
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, created) = server.viewer().await;
+    assert!(client.connect().await);
+    access_unit(&mut client).await;
+    source.picture(true, 5_000);
+    let unit = access_unit(&mut client).await;
+    let ssrc = ssrcs(&created)[0];
+    let captured = client.protected_rtcp(&[nack(ssrc, unit[2].0), picture_loss(ssrc)].concat());
+    client.send(&captured).await;
+    let (mut resent, mut reports) = (0, Vec::new());
+    while resent == 0 || reports.is_empty() {
+        // Reports come once a second.
+        let Some(datagram) = client.receive().await else { continue };
+        match datagram[1] & 0x7f {
+            97 => resent += 1,
+            72 => reports.push(datagram),
+            _ => {}
+        }
+    }
+    // From its own address, where anybody on the network may pretend to be, and from another one.
+    let elsewhere = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..REPLAYS {
+        client.send(&captured).await;
+        elsewhere.send_to(&captured, client.box_address.unwrap()).await.unwrap();
+    }
+    // What the box said is not taken for what the viewer says.
+    client.send(&reports[0]).await;
+    // A changed number does not make it new: it is under the seal.
+    let mut renumbered = captured.clone();
+    let number = renumbered.len() - if client.profile == Some(Offered::Srtp_Aead_Aes_128_Gcm) { 1 } else { 11 };
+    renumbered[number] ^= 0x40;
+    client.send(&renumbered).await;
+    let counted = REPLAYS + 2;
+    let first =
+        |sessions: &[SessionStatus]| sessions.first().map(|session| (session.malformed, session.picture_losses));
+    server.comes_to("all counted", |sessions| first(sessions).is_some_and(|(malformed, _)| malformed == counted)).await;
+    let status = server.handle.sessions().remove(0);
+    assert_eq!((status.picture_losses, status.counts.nacked), (1, 1));
+    assert_eq!((status.counts.retransmitted, status.state), (1, "playing"));
+    assert_eq!(status.peer, client.socket.local_addr().ok(), "nobody has taken its place");
+    // And what is new is heard as before.
+    let fresh = client.protected_rtcp(&picture_loss(ssrc));
+    client.send(&fresh).await;
+    server.comes_to("heard", |sessions| first(sessions) == Some((counted, 2))).await;
 }
 
 #[tokio::test]
@@ -526,8 +582,21 @@ async fn nothing_is_sent_to_who_did_not_prove_the_address() {
     assert!(client.connect().await, "and the right one works afterwards");
 }
 
+/// Goes through a handshake that the box must not complete, and gives how many datagrams of media it was sent.
+async fn media_after_a_refused_handshake(server: &TestBox, source: &mut Source, mut client: Client) -> usize {
+    // A client may think that it is through: the box's last word comes after its own.
+    let _ = client.connect().await;
+    source.picture(true, 500);
+    server.becomes_empty().await;
+    let mut media = 0;
+    while let Some(datagram) = client.receive().await {
+        media += usize::from((128..192).contains(&datagram[0]));
+    }
+    media
+}
+
 #[tokio::test]
-async fn another_certificate_than_the_offered_one_is_refused() {
+async fn another_certificate_than_the_offered_one_is_refused_and_sent_nothing() {
     let mut server = TestBox::start("127.0.0.1:0", 10);
     let mut source = server.publish();
     source.picture(true, 500);
@@ -535,10 +604,21 @@ async fn another_certificate_than_the_offered_one_is_refused() {
     let mut client = Client::new().await;
     let created = server.create(&other.offer()).await.unwrap();
     client.take_answer(&created.answer_sdp);
-    let _ = client.connect().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(media_after_a_refused_handshake(&server, &mut source, client).await, 0);
+}
+
+/// Certificates cross the network as they are (RFC 6347 §4.2.4), so anybody can show one.
+#[tokio::test]
+async fn the_offered_certificate_without_its_key_is_refused_and_sent_nothing() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
     source.picture(true, 500);
-    server.becomes_empty().await;
+    let victim = Client::new().await;
+    let mut client = Client::new().await;
+    let created = server.create(&victim.offer()).await.unwrap();
+    client.certificate.certificate = victim.certificate.certificate.clone();
+    client.take_answer(&created.answer_sdp);
+    assert_eq!(media_after_a_refused_handshake(&server, &mut source, client).await, 0);
 }
 
 #[tokio::test]
