@@ -8,7 +8,7 @@ use returnfeed::media::{AccessUnit, MediaItem};
 use returnfeed::mpegts::Demuxer;
 use returnfeed::transcode::SoundConfig;
 use returnfeed::webrtc::history::History;
-use returnfeed::webrtc::ice::Path;
+use returnfeed::webrtc::ice::{Path, Transport};
 use returnfeed::webrtc::packetizer::Packetizer;
 use returnfeed::webrtc::sdp::NegotiatedVideo;
 use returnfeed::webrtc::sending::{Batch, Pacing, Sending, SendingParts, Sources};
@@ -150,7 +150,7 @@ fn fill(criterion: &mut Criterion) {
             negotiated: NegotiatedVideo { payload_type: 96, rtx_payload_type: Some(97), playout_delay: Some(5) },
             sound: None,
             srtp: Outbound::new(&keys).split().0,
-            path: Path { local: [127, 0, 0, 1].into(), peer: ([127, 0, 0, 1], 9).into() },
+            path: Path { local: [127, 0, 0, 1].into(), peer: ([127, 0, 0, 1], 9).into(), transport: Transport::Udp },
             pacing: Pacing { live_bps: None, join_bps: 100_000_000 },
         });
         group.bench_function(name, |bencher| {

@@ -62,13 +62,15 @@ impl House {
         let mut bench = Bench::new();
         let clock = bench.handles.clock.clone();
         let policy = Policy { viewing, pin: Some(Secret::new("482915")), https_port: Some(8443), ..Policy::default() };
-        let setup_code = Some(CODE.to_owned());
+        let setup_code = CODE.to_owned();
         let credentials = turn::Credentials::new(&[7; 32], clock.now());
         let (listen, public_addresses) = ("[::]:3478".parse().unwrap(), vec!["203.0.113.9".parse().unwrap()]);
         bench.handles.ice = Some(Ice { credentials, listen, tls: Some(8443), public_addresses });
         let authority = Authority { name: "n".into(), der: vec![0], pem: "PEM".into() };
         bench.handles.https = Some(Https { port: 8443, authority, redirect: false });
-        bench.handles.access = Access::new(Parts { setup_code, policy, interfaces: Vec::new, memory: None, clock });
+        let interfaces = || None;
+        let parts = Parts { setup_code, policy, interfaces, among_strangers: true, memory: None, clock };
+        bench.handles.access = Access::new(parts);
         Self(bench)
     }
 

@@ -9,7 +9,7 @@ use rtc_sdp::description::session::SessionDescription;
 
 use super::dtls::{Dtls, DtlsEvent, Fingerprint, FingerprintHash, Identity};
 use super::history::History;
-use super::ice::{Agent, Credentials, Path, Request};
+use super::ice::{Agent, Credentials, Path, Request, Transport};
 use super::packetizer::Packetizer;
 use super::rtcp::{self, Feedback, ReferenceAnswer};
 use super::sdp::{AnswerRequest, Fragment, NegotiatedVideo, Offer, OfferedSound, OfferedTrack, ProfileLevelId};
@@ -28,7 +28,8 @@ fn credentials() -> Credentials {
 }
 
 fn path() -> Path {
-    Path { local: Ipv4Addr::LOCALHOST.into(), peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)) }
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000));
+    Path { local: Ipv4Addr::LOCALHOST.into(), peer, transport: Transport::Udp }
 }
 
 /// A datagram where connectivity checks arrive: nothing is proven without the password.

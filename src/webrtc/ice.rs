@@ -22,8 +22,9 @@ use rtc_stun::xoraddr::XorMappedAddress;
 
 use super::contained::contained;
 
-/// Addresses one session may prove; more are not answered.
-const MOST_PATHS: usize = 8;
+/// Paths one session may prove; a further one takes the place of the one that was checked longest ago. A viewer with two
+/// addresses of each family has as many to a box with two, over UDP and TCP.
+const MOST_PATHS: usize = 16;
 /// A nominated path that was not nominated again for this long gives way to any other.
 const NOMINATION_HOLDS: Duration = Duration::from_secs(4);
 /// Largest binding request read; browsers' have about 120 bytes.
@@ -43,6 +44,15 @@ pub struct Credentials {
     pub password: String,
 }
 
+/// What carries datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// A connection that the peer made (RFC 6544).
+    Tcp,
+}
+
 /// A way between the box and a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
@@ -50,6 +60,18 @@ pub struct Path {
     pub local: IpAddr,
     /// The peer's address.
     pub peer: SocketAddr,
+    /// What carries datagrams between them.
+    pub transport: Transport,
+}
+
+/// The peer's end of a path: the same address by another transport may be somebody else.
+pub type Remote = (Transport, SocketAddr);
+
+impl Path {
+    /// The peer's end.
+    pub fn remote(&self) -> Remote {
+        (self.transport, self.peer)
+    }
 }
 
 /// A binding request with the names it was addressed with; not yet authenticated.
@@ -195,6 +217,15 @@ impl Agent {
     /// Every proven path.
     pub fn paths(&self) -> impl Iterator<Item = Path> {
         self.paths.iter().map(|proven| proven.path)
+    }
+
+    /// A path is no more: its connection has ended. Where it was the selected one, media takes the path proven last of
+    /// those that are left, until another is nominated.
+    pub fn lost(&mut self, path: &Path) {
+        self.paths.retain(|proven| proven.path != *path);
+        if self.selected == Some(*path) {
+            self.selected = self.paths.iter().max_by_key(|proven| proven.last_check).map(|proven| proven.path);
+        }
     }
 
     /// Answers a check that came along `path`.

@@ -1,9 +1,9 @@
 //! WebRTC: streams from the hub to browsers.
 //!
-//! Owns: SDP, ICE-lite, DTLS-SRTP, RTP and RTCP, and the UDP socket they share. Does not own: WHEP
+//! Owns: SDP, ICE-lite, DTLS-SRTP, RTP and RTCP, and the UDP and TCP port they share. Does not own: WHEP
 //! and other signalling (`http`), streams and their renditions (`hub`). Flows from a hub
 //! subscription, through [`fanout`] (once per stream) and [`sending`] (once per viewer), to the
-//! socket.
+//! network.
 //!
 //! Everything but [`server`] is pure: `now` comes in, datagrams and events come out, and nothing
 //! in it knows a direction, so that WHIP and pulling can build on it.
@@ -12,6 +12,7 @@ mod batch;
 pub(crate) mod contained;
 pub mod dtls;
 pub mod fanout;
+pub mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod history;

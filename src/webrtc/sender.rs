@@ -340,6 +340,12 @@ impl Sender {
         }
     }
 
+    pub(super) fn resume(&mut self, now: Instant) {
+        if !self.is_live() && self.counts.packets > 0 {
+            self.picture_lost(now);
+        }
+    }
+
     // ---- what is gone ----------------------------------------------------------------------
 
     /// Other bytes for the viewer are gone, or some of its pictures.

@@ -115,6 +115,12 @@ impl Sending {
         self.picture.picture_lost(now);
     }
 
+    /// There is room again on the way to the viewer after there was none: a picture that was given up meanwhile is started
+    /// again by [`Self::start`].
+    pub fn resume(&mut self, now: Instant) {
+        self.picture.resume(now);
+    }
+
     /// Packets take another way from now on.
     pub fn set_path(&mut self, path: Path) {
         self.path = path;

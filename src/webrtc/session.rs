@@ -39,7 +39,7 @@ pub enum Ended {
     #[error("the viewer left")]
     Left,
     /// No connection came about.
-    #[error("no connection within {} s; is the UDP port reachable from the viewer?", CONNECT_TIMEOUT.as_secs())]
+    #[error("no connection within {} s; is the media port, UDP and TCP, reachable from the viewer?", CONNECT_TIMEOUT.as_secs())]
     NeverConnected,
     /// Others were waiting for its place, and it had not connected.
     #[error("it had not connected, and gave way to another")]
@@ -217,6 +217,11 @@ impl Session {
             }
         }
         Ok(answered.proven)
+    }
+
+    /// A path is no more: its connection has ended. The session goes on; its viewer may come back by another.
+    pub fn lost(&mut self, path: &Path) {
+        self.agent.lost(path);
     }
 
     /// Takes a DTLS datagram. What comes along a path that is not proven is ignored. Once keys are agreed it gives

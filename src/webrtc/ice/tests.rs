@@ -15,7 +15,7 @@ fn agent() -> Agent {
 }
 
 fn path(port: u16) -> Path {
-    Path { local: [192, 168, 1, 20].into(), peer: ([192, 168, 1, 50], port).into() }
+    Path { local: [192, 168, 1, 20].into(), peer: ([192, 168, 1, 50], port).into(), transport: Transport::Udp }
 }
 
 struct Ask<'a> {

@@ -41,7 +41,7 @@ pub struct AnswerRequest<'a> {
     pub credentials: &'a Credentials,
     /// Of the box's certificate.
     pub fingerprint: &'a Fingerprint,
-    /// Where the box can be reached, best first.
+    /// Where the box can be reached, over UDP and TCP, best first.
     pub candidates: &'a [SocketAddr],
     /// Canonical name that ties the sources together (RFC 3550 §6.5.1).
     pub cname: &'a str,
@@ -235,15 +235,33 @@ fn transport(sdp: &mut Lines, section: &Section, request: &AnswerRequest<'_>, ca
     }
 }
 
-/// Host candidates (RFC 8839 §5.1), the first with the highest priority (RFC 8445 §5.1.2.1).
+/// Host candidates: over UDP (RFC 8839 §5.1), then over TCP (RFC 6544 §4.5), to which viewers connect. The first of each
+/// kind has the highest priority (RFC 8445 §5.1.2.1).
 pub(super) fn candidate_lines(out: &mut String, candidates: &[SocketAddr]) {
-    const HOST_PREFERENCE: u32 = 126;
+    const UDP_PREFERENCE: u32 = 126;
+    // Below what browsers give to candidates relayed over UDP (libwebrtc 2), and not below those relayed over TCP (1):
+    // what is lost on TCP holds up everything behind it, so that any way over UDP is better.
+    const TCP_PREFERENCE: u32 = 1;
+    // RFC 6544 §4.2: the upper three bits of the local preference say who connects.
+    const PASSIVE: u32 = 4 << 13;
     const COMPONENT: u32 = 255;
-    for (n, address) in candidates.iter().enumerate() {
-        let local_preference = 0xffff_u32.saturating_sub(n as u32);
-        let priority = HOST_PREFERENCE << 24 | local_preference << 8 | COMPONENT;
+    let priority = |kind: u32, local: u32| kind << 24 | local << 8 | COMPONENT;
+    let mut foundation = 0;
+    let mut line = |transport: &str, priority: u32, address: &SocketAddr, kind: &str| {
+        foundation += 1;
         let (ip, port) = (address.ip(), address.port());
-        let _ = write!(out, "a=candidate:{} 1 udp {priority} {ip} {port} typ host\r\n", n + 1);
+        let _ = write!(out, "a=candidate:{foundation} 1 {transport} {priority} {ip} {port} typ host{kind}\r\n");
+    };
+    for (n, address) in candidates.iter().enumerate() {
+        line("udp", priority(UDP_PREFERENCE, 0xffff_u32.saturating_sub(n as u32)), address, "");
+    }
+    for (n, address) in candidates.iter().enumerate() {
+        line(
+            "tcp",
+            priority(TCP_PREFERENCE, PASSIVE | 0x1fff_u32.saturating_sub(n as u32)),
+            address,
+            " tcptype passive",
+        );
     }
     out.push_str("a=end-of-candidates\r\n");
 }

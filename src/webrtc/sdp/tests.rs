@@ -72,6 +72,8 @@ fn answers_a_browser_with_picture_and_sound() {
             "a=rtcp-rsize",
             "a=candidate:1 1 udp 2130706431 192.168.1.20 8189 typ host",
             "a=candidate:2 1 udp 2130706175 fd00::20 8189 typ host",
+            "a=candidate:3 1 tcp 27262975 192.168.1.20 8189 typ host tcptype passive",
+            "a=candidate:4 1 tcp 27262719 fd00::20 8189 typ host tcptype passive",
             "a=end-of-candidates",
             "a=rtpmap:96 H264/90000",
             "a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c28",
@@ -342,6 +344,7 @@ fn reads_a_fragment_and_answers_a_restart() {
             "a=ice-ufrag:newufrag",
             "a=ice-pwd:newpassword",
             "a=candidate:1 1 udp 2130706431 192.0.2.9 8189 typ host",
+            "a=candidate:2 1 tcp 27262975 192.0.2.9 8189 typ host tcptype passive",
             "a=end-of-candidates",
         ]
     );

@@ -1,6 +1,6 @@
-//! The shell: one UDP port for all viewers, the threads that serve it, and the handle others use.
+//! The shell: one port, UDP and TCP, for all viewers, the threads that serve it, and the handle others use.
 //!
-//! Owns: the socket, the controlling thread (`worker`) and those that send (`shards`), sessions by name and address.
+//! Owns: the sockets, the controlling thread (`worker`), those that send (`shards`) and the one that serves TCP (`tcp`), sessions by name and address.
 //! Does not own: any protocol (the pure half of this room), HTTP (which calls the [`Handle`]).
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::dtls::{Identity, IdentityError};
+use super::ice::Transport;
 use super::sdp::{Fragment, FragmentError, Offer, OfferError};
 use super::sending::{Pacing, SendCounts};
 use super::session::{Phase, Session};
@@ -21,16 +22,19 @@ use crate::hub::Viewer;
 use crate::media::StreamName;
 
 mod addresses;
+mod outlets;
 mod random;
 mod shard;
 mod shards;
 pub(crate) mod socket;
+mod tcp;
 mod timer;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
+use outlets::Outlets;
 use shard::MediaSent;
 use socket::Bound;
 use worker::Worker;
@@ -42,7 +46,7 @@ const COMMANDS_WAITING: usize = 256;
 /// What the egress needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The UDP address; `[::]` means IPv4 and IPv6.
+    /// The address of both ports, UDP and TCP; `[::]` means IPv4 and IPv6.
     pub listen: SocketAddr,
     /// Further addresses to announce, for a box behind a port forward.
     pub public_addresses: Vec<IpAddr>,
@@ -62,7 +66,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be had.
-    #[error("UDP {listen} cannot be bound: {source}; change [webrtc] listen, or stop what uses it")]
+    #[error("{listen} cannot be bound, UDP and TCP: {source}; change [webrtc] listen, or stop what uses it")]
     Socket {
         /// The address that was asked for.
         listen: SocketAddr,
@@ -143,6 +147,8 @@ pub struct SessionStatus {
     pub stream: StreamName,
     /// The viewer's address, once known.
     pub peer: Option<SocketAddr>,
+    /// What carries its media, once known.
+    pub transport: Option<Transport>,
     /// When media began to flow.
     pub connected: Option<Instant>,
     /// `checking`, `handshaking`, `waiting` (for a picture to start at) or `playing`.
@@ -171,11 +177,12 @@ pub struct SessionStatus {
 
 impl SessionStatus {
     fn of(id: &str, stream: &StreamName, session: &Session, sent: MediaSent, delay: Option<Duration>) -> Self {
-        let reception = session.reception();
+        let (reception, path) = (session.reception(), session.agent().selected());
         Self {
             id: id.to_owned(),
             stream: stream.clone(),
-            peer: session.agent().selected().map(|path| path.peer),
+            peer: path.map(|path| path.peer),
+            transport: path.map(|path| path.transport),
             connected: session.connected_at(),
             state: match session.phase() {
                 Phase::Checking => "checking",
@@ -342,10 +349,30 @@ impl Handle {
     }
 }
 
+/// Connections over TCP that there may be at once: a browser makes one for each of its addresses and of the box's, and
+/// keeps those it does not need for some seconds.
+fn most_connections(viewers: usize) -> usize {
+    (viewers * 4).clamp(64, 2_000)
+}
+
+/// Binds the same port for UDP and TCP; where the system is to choose it, one that is free for both.
+fn bind_both(listen: SocketAddr, most: usize) -> io::Result<(Bound, tcp::Listener, mpsc::Receiver<tcp::Arrival>)> {
+    let mut tries = if listen.port() == 0 { tcp::MOST_TRIES } else { 1 };
+    loop {
+        let udp = Bound::bind(listen)?;
+        tries -= 1;
+        match tcp::Listener::bind(udp.local_addr(), most) {
+            Err(err) if err.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            tcp => return tcp.map(|(tcp, arrivals)| (udp, tcp, arrivals)),
+        }
+    }
+}
+
 /// The egress, bound and ready to run.
 pub struct Server {
     worker: Worker,
     socket: Bound,
+    tcp: tcp::Listener,
 }
 
 impl Server {
@@ -356,18 +383,19 @@ impl Server {
     pub fn bind(config: Config, clock: Clock) -> Result<(Handle, Self), BindError> {
         let listen = config.listen;
         let unusable = |source| BindError::Socket { listen, source };
-        let socket = Bound::bind(listen).map_err(unusable)?;
-        let outlet = socket.outlet().map_err(unusable)?;
+        let most = most_connections(config.max_viewers);
+        let (socket, tcp, arrivals) = bind_both(listen, most).map_err(unusable)?;
+        let outlets = Outlets { udp: socket.outlet().map_err(unusable)?, tcp: tcp.connections() };
         let identity = Identity::generate()?;
         let (commands, inbox) = mpsc::channel(COMMANDS_WAITING);
         let board = Arc::new(Board::default());
         let (edges, _) = broadcast::channel(EDGES_KEPT);
-        let (way, asked) = ((socket.local_addr(), outlet), (inbox, edges.clone()));
+        let (way, asked) = ((socket.local_addr(), outlets, arrivals), (inbox, edges.clone()));
         let worker = Worker::new(config, clock.clone(), identity, way, board.clone(), asked);
-        Ok((Handle { commands, board, edges, clock }, Self { worker, socket }))
+        Ok((Handle { commands, board, edges, clock }, Self { worker, socket, tcp }))
     }
 
-    /// The UDP address it is bound to.
+    /// The address both ports are bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.socket.local_addr()
     }
@@ -378,7 +406,10 @@ impl Server {
     /// When the thread cannot be started or the socket fails.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let (done, finished) = oneshot::channel();
-        let Self { worker, socket } = self;
+        let Self { worker, socket, tcp } = self;
+        let serving = CancellationToken::new();
+        tcp.start(serving.clone())?;
+        let _ended = serving.drop_guard();
         std::thread::Builder::new().name("webrtc".into()).spawn(move || {
             let serve = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use super::socket::{Outlet, Sent};
+use super::outlets::Outlets;
+use super::socket::Sent;
 use super::{Felt, lock};
 use crate::clock::Clock;
 use crate::webrtc::history::History;
@@ -62,6 +63,8 @@ pub(super) enum Message {
     Remove(Key),
     /// A viewer's media takes this path from now on.
     Path(Key, Path),
+    /// There is room again on the path of a viewer that was full.
+    Room(Key),
     /// A viewer misses something.
     Wish(Key, Wish),
     /// Somebody wants to know whether this thread goes round.
@@ -90,6 +93,8 @@ struct Viewer {
     sent: Arc<Mutex<MediaSent>>,
     skipped: u64,
     is_blocked: bool,
+    /// Nothing may follow along its path until there is word of room.
+    is_full: bool,
     /// Waits for its turn to catch up.
     is_in_line: bool,
     is_catching_up: bool,
@@ -100,7 +105,7 @@ struct Viewer {
 /// The viewers one thread serves.
 pub(super) struct Shard {
     clock: Clock,
-    outlet: Arc<Outlet>,
+    outlets: Outlets,
     edges: broadcast::Sender<(String, u32)>,
     streams: HashMap<Key, Stream>,
     viewers: HashMap<Key, Viewer>,
@@ -118,12 +123,12 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// A shard without viewers that sends from `outlet`, and tells on `edges` from which RTP timestamp on the pictures of
+    /// A shard without viewers that sends by `outlets`, and tells on `edges` from which RTP timestamp on the pictures of
     /// which session are the live ones.
-    pub(super) fn new(clock: Clock, outlet: Arc<Outlet>, edges: broadcast::Sender<(String, u32)>) -> Self {
+    pub(super) fn new(clock: Clock, outlets: Outlets, edges: broadcast::Sender<(String, u32)>) -> Self {
         Self {
             clock,
-            outlet,
+            outlets,
             edges,
             streams: HashMap::new(),
             viewers: HashMap::new(),
@@ -152,6 +157,16 @@ impl Shard {
             Message::Path(key, path) => {
                 if let Some(viewer) = self.viewers.get_mut(&key) {
                     viewer.sending.set_path(path);
+                    viewer.is_full = false;
+                    self.serve_in_turn(key);
+                }
+            }
+            Message::Room(key) => {
+                let now = self.clock.now();
+                if let Some(viewer) = self.viewers.get_mut(&key) {
+                    viewer.is_full = false;
+                    viewer.sending.resume(now);
+                    self.serve_in_turn(key);
                 }
             }
             Message::Wish(key, wish) => self.wish(key, wish),
@@ -242,6 +257,7 @@ impl Shard {
             sent,
             skipped: 0,
             is_blocked: false,
+            is_full: false,
             is_in_line: false,
             is_catching_up: false,
             armed: None,
@@ -289,15 +305,21 @@ impl Shard {
         let Some(viewer) = self.viewers.get_mut(&key) else { return true };
         let Some(watched) = self.streams.get(&viewer.stream) else { return true };
         viewer.is_blocked = false;
-        if !viewer.is_in_line && viewer.sending.wants_start(now) {
+        if !viewer.is_full && !viewer.is_in_line && viewer.sending.wants_start(now) {
             viewer.is_in_line = true;
             self.line.push_back(key);
         }
-        while let Some(path) = viewer.sending.fill(now, &watched.history, &mut self.batch) {
-            if self.outlet.send(now, &path, &self.batch) == Sent::Blocked {
-                viewer.is_blocked = true;
-                self.kept = Some((key, path));
-                break;
+        while !viewer.is_full
+            && let Some(path) = viewer.sending.fill(now, &watched.history, &mut self.batch)
+        {
+            match self.outlets.send(now, &path, &self.batch) {
+                Sent::Blocked => {
+                    viewer.is_blocked = true;
+                    self.kept = Some((key, path));
+                    break;
+                }
+                Sent::Full => viewer.is_full = true,
+                Sent::Gone => {}
             }
             viewer.sending.sent(now, &self.batch);
         }
@@ -314,7 +336,7 @@ impl Shard {
             self.retry = Some(now + BLOCKED_RETRY);
             return false;
         }
-        let due = viewer.sending.due().map(|due| due.max(now + SHORTEST_PAUSE));
+        let due = viewer.sending.due().filter(|_| !viewer.is_full).map(|due| due.max(now + SHORTEST_PAUSE));
         if let Some(due) = due.filter(|due| viewer.armed.is_none_or(|armed| *due < armed)) {
             viewer.armed = Some(due);
             self.timers.push(Reverse((due, key)));
@@ -359,7 +381,7 @@ impl Shard {
         let Some(viewer) = self.viewers.get_mut(&key).filter(|viewer| viewer.sending.is_in_flight()) else {
             return true;
         };
-        if self.outlet.send(now, &path, &self.batch) == Sent::Blocked {
+        if self.outlets.send(now, &path, &self.batch) == Sent::Blocked {
             self.kept = Some((key, path));
             self.retry = Some(now + BLOCKED_RETRY);
             return false;

@@ -15,8 +15,8 @@ use std::time::Instant;
 use tokio::sync::broadcast;
 
 use super::Felt;
+use super::outlets::Outlets;
 use super::shard::{Joiner, Key, Message, Shard};
-use super::socket::Outlet;
 use crate::clock::Clock;
 use crate::webrtc::history::History;
 use crate::webrtc::ice::Path;
@@ -47,12 +47,12 @@ struct Waiting {
 
 impl Waiting {
     /// The count a message belongs to and its limit. What must not be lost has none: its number is bounded by the
-    /// number of sessions, by that of random access points, or by that of askers who wait.
+    /// number of sessions, by that of random access points, by that of full batches sent, or by that of askers who wait.
     fn of(&self, message: &Message) -> Option<(&AtomicUsize, usize)> {
         match message {
             Message::Picture { .. } | Message::Sound { .. } => Some((&self.frames, MOST_FRAMES)),
             Message::Wish(..) | Message::Path(..) => Some((&self.wishes, MOST_WISHES)),
-            Message::Add(_) | Message::Remove(_) | Message::EndSource(_) | Message::Feel(_) => None,
+            Message::Add(_) | Message::Remove(_) | Message::EndSource(_) | Message::Room(_) | Message::Feel(_) => None,
         }
     }
 }
@@ -87,7 +87,7 @@ struct Remote {
 /// All shards, for the controlling thread.
 pub(super) struct Shards {
     clock: Clock,
-    outlet: Arc<Outlet>,
+    outlets: Outlets,
     edges: broadcast::Sender<(String, u32)>,
     inline: Shard,
     remotes: Vec<Remote>,
@@ -98,16 +98,16 @@ pub(super) struct Shards {
 
 impl Shards {
     /// The inline shard alone.
-    pub(super) fn new(clock: Clock, outlet: Arc<Outlet>, edges: broadcast::Sender<(String, u32)>) -> Self {
-        let inline = Shard::new(clock.clone(), outlet.clone(), edges.clone());
+    pub(super) fn new(clock: Clock, outlets: Outlets, edges: broadcast::Sender<(String, u32)>) -> Self {
+        let inline = Shard::new(clock.clone(), outlets.clone(), edges.clone());
         let (remotes, loads) = (Vec::new(), vec![Load::default()]);
-        Self { clock, outlet, edges, inline, remotes, loads, inline_first: INLINE_FIRST }
+        Self { clock, outlets, edges, inline, remotes, loads, inline_first: INLINE_FIRST }
     }
 
     /// Starts threads until `threads` send, this one included.
     pub(super) fn start(&mut self, threads: usize) -> io::Result<()> {
         for place in self.loads.len()..threads {
-            let shard = Shard::new(self.clock.clone(), self.outlet.clone(), self.edges.clone());
+            let shard = Shard::new(self.clock.clone(), self.outlets.clone(), self.edges.clone());
             let (messages, inbox) = channel();
             let waiting = Arc::new(Waiting::default());
             let (clock, shared) = (self.clock.clone(), waiting.clone());
@@ -183,6 +183,11 @@ impl Shards {
     /// A viewer's media takes another path from now on; false where it must be told again.
     pub(super) fn set_path(&mut self, place: Place, key: Key, path: Path) -> bool {
         self.tell(place, Message::Path(key, path))
+    }
+
+    /// There is room again on the path of a viewer that was full.
+    pub(super) fn room(&mut self, place: Place, key: Key) {
+        self.tell(place, Message::Room(key));
     }
 
     /// A viewer misses something.

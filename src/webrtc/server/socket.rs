@@ -1,4 +1,4 @@
-//! The one UDP socket: who asked which of the box's addresses, and many packets per system call.
+//! The UDP socket: who asked which of the box's addresses, and many packets per system call.
 //!
 //! Owns: receiving, on the thread that listens ([`UdpSocket`]), and sending, on any thread ([`Outlet`]). Does not own:
 //! when to try again what the kernel has no room for (`shard`).
@@ -20,7 +20,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 
 use super::lock;
-use crate::webrtc::ice::Path;
+use crate::webrtc::ice::{Path, Transport};
 use crate::webrtc::sending::Batch;
 
 /// Asked of the kernel, which may give less: room for an IDR to many viewers.
@@ -80,6 +80,8 @@ pub(crate) enum Sent {
     Gone,
     /// The socket's buffer is full; nothing is gone.
     Blocked,
+    /// It is gone, and nothing more may follow along the path until word comes that there is room again.
+    Full,
 }
 
 impl Bound {
@@ -181,7 +183,7 @@ impl UdpSocket {
                 _ => {}
             }
         }
-        Ok((message.bytes, Path { local, peer }))
+        Ok((message.bytes, Path { local, peer, transport: Transport::Udp }))
     }
 }
 
@@ -293,6 +295,10 @@ mod tests {
         Batch { data: vec![7; 2_500], segment: 1_000 }
     }
 
+    fn path(peer: SocketAddr) -> Path {
+        Path { local: Ipv4Addr::LOCALHOST.into(), peer, transport: Transport::Udp }
+    }
+
     #[test]
     fn a_path_that_fails_says_nothing_about_segmentation() {
         let now = Clock::system().now();
@@ -300,9 +306,9 @@ mod tests {
             let socket = Bound::bind(listen.parse().unwrap()).unwrap().outlet().unwrap();
             let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             peer.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-            let good = Path { local: Ipv4Addr::LOCALHOST.into(), peer: peer.local_addr().unwrap() };
+            let good = path(peer.local_addr().unwrap());
             let gone = Path { local: [192, 0, 2, 55].into(), ..good };
-            let gone_v6 = Path { local: "2001:db8::55".parse().unwrap(), peer: "[::1]:9".parse().unwrap() };
+            let gone_v6 = Path { local: "2001:db8::55".parse().unwrap(), peer: "[::1]:9".parse().unwrap(), ..good };
             let nobody = Path { peer: (Ipv4Addr::LOCALHOST, 0).into(), ..good };
             for path in [gone, gone_v6, nobody] {
                 assert_eq!(socket.send(now, &path, &batch()), Sent::Gone);
@@ -317,7 +323,7 @@ mod tests {
     #[test]
     fn a_refusal_counts_for_its_path_and_not_for_ever() {
         let now = Clock::system().now();
-        let path = |port| Path { local: Ipv4Addr::LOCALHOST.into(), peer: (Ipv4Addr::LOCALHOST, port).into() };
+        let path = |port| path((Ipv4Addr::LOCALHOST, port).into());
         let mut refusals = Refusals::default();
         refusals.add(now, &path(1));
         assert!(refusals.holds(now, &path(1)));

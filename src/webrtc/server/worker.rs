@@ -1,4 +1,4 @@
-//! The controlling thread: it listens to the port, holds the sessions and the subscriptions, and makes of every picture
+//! The controlling thread: it listens to the UDP port, hears what comes over TCP, holds the sessions and the subscriptions, and makes of every picture
 //! one frame for all viewers.
 //!
 //! Owns: who is meant by a datagram, commands, timers, status. Does not own: what viewers are sent as media (`shard`);
@@ -15,16 +15,19 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::outlets::Outlets;
 use super::shard::{Key, MediaSent};
 use super::shards::{Place, Shards, threads_by_itself};
-use super::socket::{Outlet, UdpSocket};
+use super::socket::UdpSocket;
+use super::tcp::Arrival;
 use super::timer::Timer;
 use super::{Board, Command, Config, CreateError, DELAY_HOLDS, SessionStatus, addresses, lock, log_name};
 use crate::clock::Clock;
 use crate::hub::Viewer;
 use crate::media::StreamName;
 use crate::webrtc::dtls::Identity;
-use crate::webrtc::ice::{Path, Request};
+use crate::webrtc::framing;
+use crate::webrtc::ice::{Path, Remote, Request, Transport};
 use crate::webrtc::rtcp::{NtpClock, SenderReport};
 use crate::webrtc::sending::SendCounts;
 use crate::webrtc::session::{Ended, Phase, Session};
@@ -33,6 +36,7 @@ mod commands;
 mod room;
 mod streams;
 
+pub(super) use room::Origin;
 use streams::{Agreed, Delivered, Deliveries, Stream};
 
 /// Timers are looked at this often: DTLS retransmission and reports need no better.
@@ -42,7 +46,7 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 /// Datagrams and deliveries handled before others get their turn.
 const MOST_AT_ONCE: usize = 256;
 /// Longest datagram looked at; more than any MTU in use.
-const LONGEST_DATAGRAM: usize = 2_048;
+const LONGEST_DATAGRAM: usize = framing::LONGEST;
 
 /// First bytes of what shares the port (RFC 7983 §7).
 const STUN: std::ops::RangeInclusive<u8> = 0..=3;
@@ -69,7 +73,8 @@ struct Entry {
     sent: Arc<Mutex<MediaSent>>,
     /// Names it answers to, for taking them away again.
     ufrags: Vec<String>,
-    peers: Vec<SocketAddr>,
+    /// What it has proven.
+    paths: Vec<Path>,
 }
 
 /// All state of the thread.
@@ -81,13 +86,15 @@ pub(super) struct Worker {
     listen: SocketAddr,
     board: Arc<Board>,
     inbox: mpsc::Receiver<Command>,
-    outlet: Arc<Outlet>,
+    outlets: Outlets,
+    /// What came over TCP.
+    arrivals: mpsc::Receiver<Arrival>,
     pub(super) shards: Shards,
     deliveries: Deliveries,
     sessions: HashMap<Key, Entry>,
     by_id: HashMap<String, Key>,
     by_ufrag: HashMap<String, Key>,
-    by_peer: HashMap<SocketAddr, Key>,
+    by_peer: HashMap<Remote, Key>,
     streams: HashMap<StreamName, Stream>,
     next: Key,
     /// Announced to viewers, best first.
@@ -121,6 +128,7 @@ enum Wake {
     Due,
     Delivery(Delivered),
     Tick,
+    Arrival(Option<Arrival>),
 }
 
 impl Worker {
@@ -128,7 +136,7 @@ impl Worker {
         config: Config,
         clock: Clock,
         identity: Identity,
-        (listen, outlet): (SocketAddr, Arc<Outlet>),
+        (listen, outlets, arrivals): (SocketAddr, Outlets, mpsc::Receiver<Arrival>),
         board: Arc<Board>,
         (inbox, edges): (mpsc::Receiver<Command>, broadcast::Sender<(String, u32)>),
     ) -> Self {
@@ -142,9 +150,10 @@ impl Worker {
             listen,
             board,
             inbox,
-            shards: Shards::new(clock.clone(), outlet.clone(), edges),
+            shards: Shards::new(clock.clone(), outlets.clone(), edges),
             clock,
-            outlet,
+            outlets,
+            arrivals,
             deliveries: Deliveries::new(),
             sessions: HashMap::new(),
             by_id: HashMap::new(),
@@ -187,6 +196,8 @@ impl Worker {
             Some(delivered) = self.deliveries.next() => Wake::Delivery(delivered),
             command = self.inbox.recv() => Wake::Command(command),
             _ = io.tick.tick() => Wake::Tick,
+            // Last, for whoever has proven one path can keep these coming.
+            arrival = self.arrivals.recv() => Wake::Arrival(arrival),
         };
         match wake {
             Wake::Stop | Wake::Command(None) => return Ok(false),
@@ -201,6 +212,8 @@ impl Worker {
             Wake::Delivery(Err(_)) => {}
             Wake::Command(Some(command)) => self.command(command),
             Wake::Tick => self.tick(),
+            Wake::Arrival(Some(arrival)) => self.arrived(arrival),
+            Wake::Arrival(None) => return Err(io::Error::other("the thread that serves TCP ended unexpectedly")),
         }
         match self.shards.are_well() {
             true => Ok(true),
@@ -238,6 +251,33 @@ impl Worker {
         if io.tick.tick().now_or_never().is_some() {
             self.tick();
         }
+        for _ in 0..MOST_AT_ONCE {
+            let Ok(arrival) = self.arrivals.try_recv() else { break };
+            self.arrived(arrival);
+        }
+    }
+
+    // ---- TCP -------------------------------------------------------------------------------
+
+    fn arrived(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Datagram(path, mut datagram) => self.datagram(path, &mut datagram),
+            Arrival::Room(path) => {
+                let Some(&key) = self.by_peer.get(&path.remote()) else { return };
+                let Some(entry) = self.sessions.get(&key).filter(|entry| entry.path == Some(path)) else { return };
+                if let Some(place) = entry.place {
+                    self.shards.room(place, key);
+                }
+            }
+            Arrival::Gone(path) => {
+                let Some(&key) = self.by_peer.get(&path.remote()) else { return };
+                let Some(entry) = self.sessions.get_mut(&key) else { return };
+                tracing::debug!(session = log_name(&entry.id), peer = %path.peer, "a viewer's connection has ended");
+                entry.session.lost(&path);
+                self.forget_old_paths(key);
+                self.follow_path(key);
+            }
+        }
     }
 
     // ---- datagrams -------------------------------------------------------------------------
@@ -248,7 +288,7 @@ impl Worker {
         if STUN.contains(&first) {
             return self.check(now, path, datagram);
         }
-        let Some(&key) = self.by_peer.get(&path.peer) else { return };
+        let Some(&key) = self.by_peer.get(&path.remote()) else { return };
         let Some(entry) = self.sessions.get_mut(&key) else { return };
         let mut keys = None;
         if DTLS.contains(&first) {
@@ -269,21 +309,39 @@ impl Worker {
     }
 
     fn check(&mut self, now: Instant, path: Path, datagram: &[u8]) {
-        let Ok(request) = Request::read(datagram) else { return };
-        let Some(&key) = self.by_ufrag.get(request.local_ufrag()) else { return };
-        let Some(entry) = self.sessions.get_mut(&key) else { return };
-        match entry.session.handle_check(now, path, request) {
-            Ok(true) if self.by_peer.get(&path.peer) != Some(&key) => {
-                entry.peers.push(path.peer);
+        let is_known = self.answer_check(now, path, datagram);
+        if !is_known && path.transport == Transport::Tcp {
+            self.outlets.tcp.close_unproven(&path);
+        }
+    }
+
+    /// Whether the check is of somebody who knows a session's password.
+    fn answer_check(&mut self, now: Instant, path: Path, datagram: &[u8]) -> bool {
+        let Ok(request) = Request::read(datagram) else { return false };
+        let Some(&key) = self.by_ufrag.get(request.local_ufrag()) else { return false };
+        let Some(entry) = self.sessions.get_mut(&key) else { return false };
+        let checked = entry.session.handle_check(now, path, request);
+        match checked {
+            Ok(true) => {
+                if path.transport == Transport::Tcp {
+                    self.outlets.tcp.prove(&path);
+                }
                 // An address belongs to whoever proved it last.
-                self.by_peer.insert(path.peer, key);
-                self.forget_old_peers(key);
+                let owner = self.by_peer.insert(path.remote(), key);
+                let is_new = !entry.paths.contains(&path);
+                if is_new {
+                    entry.paths.push(path);
+                }
+                if is_new || owner != Some(key) {
+                    self.forget_old_paths(key);
+                }
             }
-            Ok(_) => {}
+            Ok(false) => {}
             Err(err) => tracing::debug!(session = log_name(&entry.id), peer = %path.peer, %err, "check not answered"),
         }
         self.flush(key);
         self.follow_path(key);
+        checked.is_ok()
     }
 
     /// Media takes the path the viewer has chosen.
@@ -297,24 +355,26 @@ impl Worker {
         }
     }
 
-    fn forget_old_peers(&mut self, key: Key) {
+    /// Forgets the paths that a session has given up for others, or that are no more.
+    fn forget_old_paths(&mut self, key: Key) {
         let Some(entry) = self.sessions.get_mut(&key) else { return };
-        let by_peer = &mut self.by_peer;
-        let session = &entry.session;
-        entry.peers.retain(|peer| {
-            let kept = session.agent().paths().any(|path| path.peer == *peer);
-            if !kept && by_peer.get(peer) == Some(&key) {
-                by_peer.remove(peer);
+        let agent = entry.session.agent();
+        for path in entry.paths.extract_if(.., |path| !agent.is_proven(path)) {
+            let is_used = agent.paths().any(|other| other.remote() == path.remote());
+            if !is_used && self.by_peer.get(&path.remote()) == Some(&key) {
+                self.by_peer.remove(&path.remote());
             }
-            kept
-        });
+            if path.transport == Transport::Tcp {
+                self.outlets.tcp.close(&path);
+            }
+        }
     }
 
     /// Sends what is not media.
     fn flush(&mut self, key: Key) {
         let Some(entry) = self.sessions.get_mut(&key) else { return };
         while let Some((path, datagram)) = entry.session.poll_transmit() {
-            self.outlet.send_one(&path, &datagram);
+            self.outlets.send_one(&path, &datagram);
         }
     }
 
@@ -354,6 +414,8 @@ impl Worker {
         lock(&self.board.delays).remove(&entry.id);
         self.by_ufrag.retain(|_, owner| *owner != key);
         self.by_peer.retain(|_, owner| *owner != key);
+        let connections = entry.paths.iter().filter(|path| path.transport == Transport::Tcp);
+        connections.for_each(|path| self.outlets.tcp.close(path));
         if let Some(place) = entry.place {
             self.shards.remove(place, entry.stream, key);
         }

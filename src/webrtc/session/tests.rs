@@ -15,7 +15,7 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 use super::*;
 use crate::clock::Clock;
 use crate::webrtc::dtls::{Fingerprint, FingerprintHash, Identity};
-use crate::webrtc::ice::Credentials;
+use crate::webrtc::ice::{Credentials, Transport};
 use crate::webrtc::srtp::{Keys, Profile};
 
 const PASSWORD: &str = "the-password-of-the-box";
@@ -30,7 +30,7 @@ struct Pair {
 }
 
 fn path() -> Path {
-    Path { local: [127, 0, 0, 1].into(), peer: ([127, 0, 0, 1], 5000).into() }
+    Path { local: [127, 0, 0, 1].into(), peer: ([127, 0, 0, 1], 5000).into(), transport: Transport::Udp }
 }
 
 impl Pair {

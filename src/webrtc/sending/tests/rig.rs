@@ -10,6 +10,7 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::super::*;
 use crate::clock::Clock;
+use crate::webrtc::ice::Transport;
 use crate::webrtc::packetizer::Packetizer;
 use crate::webrtc::rtp::MAX_DATAGRAM;
 use crate::webrtc::srtp::{Keys, Outbound, Profile};
@@ -116,7 +117,7 @@ impl Rig {
             negotiated: NegotiatedVideo { payload_type: 96, rtx_payload_type: Some(97), playout_delay: Some(5) },
             sound: Some((SoundSource { ssrc: SOUND, first_sequence: 700 }, NegotiatedSound { payload_type: 111 })),
             srtp: Outbound::new(&Keys::new(Profile::AeadAes128Gcm, &key, &salt).unwrap()).split().0,
-            path: Path { local: [127, 0, 0, 1].into(), peer: ([127, 0, 0, 1], 5000).into() },
+            path: Path { local: [127, 0, 0, 1].into(), peer: ([127, 0, 0, 1], 5000).into(), transport: Transport::Udp },
             pacing,
         };
         let start = Clock::system().now();

@@ -4,12 +4,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
+use crate::webrtc::ice::Transport;
 use crate::webrtc::packetizer::Packetizer;
 use crate::webrtc::sdp::NegotiatedVideo;
 use crate::webrtc::sending::{Pacing, SendingParts, Sources};
 use crate::webrtc::server::lock;
 use crate::webrtc::server::shard::MediaSent;
 use crate::webrtc::server::socket::Bound;
+use crate::webrtc::server::tcp::Listener;
 use crate::webrtc::srtp::{Keys, Outbound, Profile};
 
 const STREAM: Key = 1_000;
@@ -28,8 +30,9 @@ impl Bench {
     }
 
     fn by(clock: Clock) -> Self {
-        let outlet = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap().outlet().unwrap();
-        let shards = Shards::new(clock.clone(), outlet, broadcast::channel(8).0);
+        let udp = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap().outlet().unwrap();
+        let tcp = Listener::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().0.connections();
+        let shards = Shards::new(clock.clone(), Outlets { udp, tcp }, broadcast::channel(8).0);
         Self { clock, shards, history: History::default(), packetizer: Packetizer::default(), stamp: 0 }
     }
 
@@ -45,7 +48,7 @@ impl Bench {
     fn join(&mut self, key: Key) -> (Place, std::net::UdpSocket, Arc<Mutex<MediaSent>>) {
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        let path = Path { local: [127, 0, 0, 1].into(), peer: peer.local_addr().unwrap() };
+        let path = Path { local: [127, 0, 0, 1].into(), peer: peer.local_addr().unwrap(), transport: Transport::Udp };
         let keys = Keys::new(Profile::AeadAes128Gcm, &[1; 16], &[2; 12]).unwrap();
         let parts = SendingParts {
             video: Sources { ssrc: 1, rtx_ssrc: 2, first_sequence: 0 },

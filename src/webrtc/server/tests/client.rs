@@ -1,7 +1,7 @@
 //! A viewer made of other implementations: `rtc-stun`, `rtc-dtls` and `rtc-srtp`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -17,7 +17,7 @@ use rtc_stun::attributes::{ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::clock::Clock;
 use crate::webrtc::dtls::{Fingerprint, FingerprintHash};
@@ -31,6 +31,8 @@ pub(super) struct Client {
     pub(super) profiles: Vec<Offered>,
     pub(super) takes_sound: bool,
     pub(super) socket: UdpSocket,
+    /// Takes the place of the socket.
+    pub(super) stream: Option<Stream>,
     pub(super) box_address: Option<SocketAddr>,
     pub(super) username: String,
     pub(super) password: String,
@@ -38,6 +40,68 @@ pub(super) struct Client {
     outbound: Option<Context>,
     pub(super) profile: Option<Offered>,
     endpoint: Option<Endpoint>,
+}
+
+/// A connection to the media port, datagrams framed as RFC 4571 says.
+pub(super) struct Stream {
+    pub(super) io: TcpStream,
+    read: Mutex<Vec<u8>>,
+}
+
+impl Stream {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        Self::of(TcpSocket::new_v4().unwrap(), address).await
+    }
+
+    pub(super) async fn of(socket: TcpSocket, address: SocketAddr) -> Self {
+        Self { io: socket.connect(address).await.unwrap(), read: Mutex::default() }
+    }
+
+    /// Whether the box closes it within some seconds, without a byte.
+    pub(super) async fn is_closed(&self) -> bool {
+        let closed = tokio::time::timeout(Duration::from_secs(30), async {
+            self.io.readable().await.unwrap();
+            matches!(self.io.try_read(&mut [0; 1]), Ok(0) | Err(_))
+        });
+        closed.await == Ok(true)
+    }
+
+    pub(super) async fn write(&self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.io.writable().await.unwrap();
+            match self.io.try_write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(err) => assert_eq!(err.kind(), std::io::ErrorKind::WouldBlock),
+            }
+        }
+    }
+
+    async fn send(&self, datagram: &[u8]) {
+        self.write(&[&(datagram.len() as u16).to_be_bytes(), datagram].concat()).await;
+    }
+
+    /// `None` at the end.
+    async fn receive(&self) -> Option<Vec<u8>> {
+        loop {
+            {
+                let mut read = self.read.lock().unwrap();
+                if let Some(header) = read.first_chunk() {
+                    let end = 2 + usize::from(u16::from_be_bytes(*header));
+                    if read.len() >= end {
+                        return Some(read.drain(..end).skip(2).collect());
+                    }
+                }
+            }
+            self.io.readable().await.unwrap();
+            let mut buffer = [0; 4096];
+            match self.io.try_read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(len) => self.read.lock().unwrap().extend_from_slice(&buffer[..len]),
+                Err(err) if err.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +122,7 @@ impl Client {
             profiles: vec![Offered::Srtp_Aes128_Cm_Hmac_Sha1_80, Offered::Srtp_Aead_Aes_128_Gcm],
             takes_sound: false,
             socket: UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+            stream: None,
             box_address: None,
             username: String::new(),
             password: String::new(),
@@ -97,7 +162,10 @@ impl Client {
     }
 
     pub(super) async fn send(&self, datagram: &[u8]) {
-        self.socket.send_to(datagram, self.box_address.unwrap()).await.unwrap();
+        match &self.stream {
+            Some(stream) => stream.send(datagram).await,
+            None => _ = self.socket.send_to(datagram, self.box_address.unwrap()).await.unwrap(),
+        }
     }
 
     pub(super) async fn check(&self) {
@@ -116,8 +184,16 @@ impl Client {
         self.send(&message.raw).await;
     }
 
+    /// Goes on over TCP.
+    pub(super) async fn connect_stream(&mut self) {
+        self.stream = Some(Stream::connect(self.box_address.unwrap()).await);
+    }
+
     /// The next datagram, if one comes within 500 ms.
     pub(super) async fn receive(&self) -> Option<Vec<u8>> {
+        if let Some(stream) = &self.stream {
+            return tokio::time::timeout(Duration::from_millis(500), stream.receive()).await.ok()?;
+        }
         let mut buffer = [0; 2048];
         let received = tokio::time::timeout(Duration::from_millis(500), self.socket.recv_from(&mut buffer)).await;
         let (len, _) = received.ok()?.unwrap();

@@ -14,6 +14,7 @@ use crate::problems::Problems;
 use crate::webrtc::rtcp::{self, Feedback};
 
 mod client;
+mod over_tcp;
 
 use client::{Client, Got};
 
@@ -775,7 +776,7 @@ async fn a_flood_of_datagrams_does_not_hold_up_commands() {
     }
     let removed = tokio::spawn(async move { handle.remove("nobody").await });
     tokio::task::yield_now().await;
-    let Server { mut worker, socket } = server;
+    let Server { mut worker, socket, tcp: _tcp } = server;
     let mut loop_state = worker::Loop::new(socket.into_async().unwrap()).unwrap();
     loop_state.socket.readable().await.unwrap();
     assert!(worker.turn(&mut loop_state, &CancellationToken::new()).await.unwrap());

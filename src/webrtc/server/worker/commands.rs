@@ -124,7 +124,7 @@ impl Worker {
             path: None,
             sent: Arc::default(),
             ufrags: vec![ufrag.clone()],
-            peers: Vec::new(),
+            paths: Vec::new(),
         };
         self.sessions.insert(key, entry);
         if let Some(stream) = self.streams.get_mut(&name) {

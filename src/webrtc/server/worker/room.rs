@@ -21,10 +21,10 @@ const GRACE: Duration = Duration::from_secs(3);
 /// A network address that one party can be held to: IPv6 hands out a /64 at a time (RFC 6177 §2). None for the box
 /// itself, behind which there may be anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Origin(IpAddr);
+pub(in crate::webrtc::server) struct Origin(IpAddr);
 
 impl Origin {
-    pub(super) fn of(address: Option<IpAddr>) -> Option<Self> {
+    pub(in crate::webrtc::server) fn of(address: Option<IpAddr>) -> Option<Self> {
         match address?.to_canonical() {
             local if local.is_loopback() => None,
             IpAddr::V6(six) => Some(Self(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into())),
