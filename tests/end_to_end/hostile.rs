@@ -58,6 +58,17 @@ async fn hostile_http_is_refused_and_changes_nothing() -> Result<()> {
         b"GET /ws/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 7\r\nSec-WebSocket-Key: x\r\n\r\n"
             .to_vec(),
         b"DELETE /api/v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+        // Lines slipped into a header, and bodies of two lengths.
+        b"GET / HTTP/1.1\r\nHost: x\rSet-Cookie: a=b\r\nConnection: close\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: x\r\n Set-Cookie: a=b\r\nConnection: close\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: x\0y\r\nConnection: close\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nHost : x\r\nConnection: close\r\n\r\n".to_vec(),
+        b"GET /pgm\r\nSet-Cookie: a=b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+        b"GET /pgm\tx HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+        b"POST /pgm/whep HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nv=0"
+            .to_vec(),
+        b"POST /pgm/whep HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"
+            .to_vec(),
     ];
     for bytes in requests {
         let shown = String::from_utf8_lossy(bytes.get(..bytes.len().min(80)).unwrap_or_default()).into_owned();
@@ -68,6 +79,7 @@ async fn hostile_http_is_refused_and_changes_nothing() -> Result<()> {
                     "{shown:?}: {answer:?}"
                 );
                 assert!(!answer.text().contains("root:"), "{shown:?}");
+                assert_eq!(answer.header("set-cookie"), None, "{shown:?}");
             }
             // Cut off without an answer is a close; no answer within the time is not.
             Err(error) => assert!(!error.to_string().contains("within"), "{shown:?}: {error}"),

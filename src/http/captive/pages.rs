@@ -77,7 +77,8 @@ pub(in crate::http) fn html(language: Language, title: &str, body: &str) -> Stri
 
 const STYLE: &str = "\
     body{margin:0;background:#111;color:#eee;font:1.1rem/1.5 system-ui,sans-serif}\
-    main{max-width:26rem;margin:0 auto;padding:2rem 1.2rem;text-align:center}\
+    main{max-width:26rem;margin:0 auto;padding:2rem 1.2rem;text-align:center;\
+    word-break:keep-all;overflow-wrap:anywhere}main:has(ol){text-align:left}\
     h1{font-size:1.4rem}\
     a{color:#8cf}\
     .button{display:inline-block;padding:.8rem 1.6rem;border-radius:.6rem;background:#8cf;color:#111;\

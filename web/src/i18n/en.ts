@@ -134,7 +134,7 @@ export const en = {
   door_pin: 'Enter the PIN',
   door_link: 'A link of your own is needed',
   door_ask: 'Ask whoever runs this box for one.',
-  door_ended: 'The link you opened has ended. Ask for a new one.',
+  door_ended: 'The link you opened has ended.',
   door_enter: 'Watch',
   door_wrong: 'That is not the PIN.',
   door_locked: 'Too many wrong PINs. Try again in {s} s.',

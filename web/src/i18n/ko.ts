@@ -138,7 +138,7 @@ export const ko: Messages = {
   door_pin: 'PIN을 입력하세요',
   door_link: '본인의 링크가 필요합니다',
   door_ask: '장비를 운영하는 사람에게 요청하세요.',
-  door_ended: '열어 본 링크는 끝났습니다. 새 링크를 요청하세요.',
+  door_ended: '열어 본 링크는 끝났습니다.',
   door_enter: '보기',
   door_wrong: 'PIN이 아닙니다.',
   door_locked: '틀린 PIN이 너무 많습니다. {s}초 뒤에 다시 시도하세요.',

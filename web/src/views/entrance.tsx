@@ -12,7 +12,8 @@ export function Entrance({ door, children }: { door: Door; children: ComponentCh
     <main class="entrance">
       <h1>{t(closed.pin ? 'door_pin' : 'door_link')}</h1>
       {closed.ended && <p id="link-ended">{t('door_ended')}</p>}
-      {closed.pin ? <Pin door={door} /> : <p>{t('door_ask')}</p>}
+      {closed.pin && <Pin door={door} />}
+      <p class="ask">{t('door_ask')}</p>
     </main>
   );
 }
