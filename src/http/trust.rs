@@ -172,7 +172,7 @@ fn words(language: Language, https: &Https, origin: Option<&str>) -> String {
                  and <b>the screen stays on by itself</b>. Without HTTPS everything else works, but browsers let no page \
                  keep the screen on: set the phone's own screen time-out.</p>\
                  <p>This is done once for each device. The authority is called <b>{name}</b>; it can speak for this box's \
-                 own names and for addresses, not for other web sites. Its fingerprint (SHA-256) is</p>\
+                 own names and for addresses of networks like this one, not for other web sites. Its fingerprint (SHA-256) is</p>\
                  <p class=\"print\">{fingerprint}</p>\
                  <h2>iPhone, iPad</h2><ol>\
                  <li>Open this page in Safari and tap {profile}, then <b>Allow</b>.</li>\
@@ -200,7 +200,7 @@ fn words(language: Language, https: &Https, origin: Option<&str>) -> String {
                 "<p>휴대전화가 이 박스를 신뢰하면 화면이 HTTPS로 열립니다. 네트워크의 다른 사람이 보거나 바꿀 수 없고, \
                  <b>화면이 저절로 꺼지지 않습니다</b>. HTTPS가 아니어도 나머지는 모두 되지만 브라우저가 화면을 켜 둘 수 없으니 \
                  휴대전화의 화면 자동 꺼짐 시간을 길게 하십시오.</p>\
-                 <p>기기마다 한 번만 하면 됩니다. 인증 기관의 이름은 <b>{name}</b>이고, 이 박스의 이름과 숫자 주소에만 쓰이며 \
+                 <p>기기마다 한 번만 하면 됩니다. 인증 기관의 이름은 <b>{name}</b>이고, 이 박스의 이름과 이런 내부 네트워크의 숫자 주소에만 쓰이며 \
                  다른 웹사이트에는 쓰일 수 없습니다. 지문(SHA-256)은 다음과 같습니다.</p>\
                  <p class=\"print\">{fingerprint}</p>\
                  <h2>iPhone, iPad</h2><ol>\

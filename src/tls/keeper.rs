@@ -17,7 +17,7 @@ use super::authority::{Authority, Signer, hexadecimal};
 use super::calendar::Calendar;
 use super::dates::Validity;
 use super::issued::Issued;
-use super::own::{Files, State};
+use super::own::{self, Files, State};
 use super::served::Served;
 use crate::clock::Clock;
 use crate::problems::{Problem, Problems};
@@ -35,6 +35,12 @@ const MOST_NAMES: usize = 64;
 
 /// The code of the problem of a person's own certificate.
 const PROBLEM: &str = "https_certificate";
+
+/// The code of the problem of one that ends soon.
+const ENDS: &str = "https_certificate_ends";
+
+/// How long before its end a person's certificate is a problem.
+const TOLD_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// What certificates are for, and where they are kept.
 pub struct Config {
@@ -80,6 +86,8 @@ pub struct Keeper {
     served: Arc<Served>,
     files: Option<Files>,
     loaded: Option<State>,
+    /// When the person's certificate that is served ends.
+    own_ends: Option<SystemTime>,
 }
 
 impl Keeper {
@@ -98,7 +106,10 @@ impl Keeper {
         let signer = match kept {
             Some(signer) => signer,
             None => {
-                let (signer, text) = Signer::make(config.names.first().map_or("returnfeed", String::as_str))?;
+                let named = config.names.iter().filter_map(|name| name.parse().ok());
+                let addresses: Vec<IpAddr> = (config.addresses)().into_iter().chain(named).collect();
+                let host = config.names.first().map_or("returnfeed", String::as_str);
+                let (signer, text) = Signer::make(host, &addresses)?;
                 if let Some(store) = &config.store {
                     store.write_private(AUTHORITY, &text)?;
                 }
@@ -118,13 +129,24 @@ impl Keeper {
             None => signer.issue(&names, Validity::from(today))?,
         };
         let files = config.own.clone().map(|(certificate, key)| Files { certificate, key });
-        let mut keeper =
-            Self { served: Arc::default(), loaded: None, config, calendar, problems, provider, signer, issued, files };
+        let mut keeper = Self {
+            served: Arc::default(),
+            loaded: None,
+            own_ends: None,
+            config,
+            calendar,
+            problems,
+            provider,
+            signer,
+            issued,
+            files,
+        };
         keeper.serve_issued()?;
         if is_new {
             keeper.keep_issued();
         }
         keeper.look_at_files();
+        keeper.look_at_its_end();
         keeper.calendar.keep();
         Ok(keeper)
     }
@@ -160,6 +182,7 @@ impl Keeper {
     /// Looks at everything once.
     fn look(&mut self) {
         self.look_at_files();
+        self.look_at_its_end();
         self.calendar.keep();
         let names = names(&self.config, &self.signer);
         if self.issued.does(&self.issued.by, &names, self.today()) {
@@ -203,6 +226,7 @@ impl Keeper {
         let subject = files.certificate.display().to_string();
         match files.load(&self.provider) {
             Ok(own) => {
+                self.own_ends = own.end_entity_cert().ok().and_then(own::end);
                 self.served.own(own);
                 self.problems.clear(PROBLEM, &subject);
                 tracing::info!("HTTPS serves the certificate in {subject}");
@@ -214,6 +238,27 @@ impl Keeper {
             }),
         }
         self.loaded = Some(state);
+    }
+}
+
+impl Keeper {
+    /// Says that a person's certificate ends soon. The box may think it is earlier than it is, and never later: what it says
+    /// is so.
+    fn look_at_its_end(&self) {
+        let (Some(files), Some(ends)) = (&self.files, self.own_ends) else { return };
+        let subject = files.certificate.display().to_string();
+        let text = match ends.duration_since(self.today()) {
+            Ok(left) if left > TOLD_BEFORE => return self.problems.clear(ENDS, &subject),
+            Ok(left) => {
+                let days = left.as_secs() / (24 * 3600);
+                format!("The certificate that [https] names ends in {days} days: put a new one in its place.")
+            }
+            Err(_) => {
+                "The certificate that [https] names has ended, and browsers refuse it: put a new one in its place."
+                    .to_owned()
+            }
+        };
+        self.problems.raise(Problem { code: ENDS, subject, text });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -53,6 +53,13 @@ impl Files {
         let not_a_pair = || Unusable::NotAPair { certificate: self.certificate.clone(), key: self.key.clone() };
         CertifiedKey::from_der(chain, key, provider).map(Arc::new).map_err(|_| not_a_pair())
     }
+}
+
+/// When a certificate ends (RFC 5280 §4.1.2.5), if it can be read.
+pub(super) fn end(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Unusable> {

@@ -32,9 +32,9 @@ pub use stream::prepare;
 #[cfg(test)]
 mod tests;
 
-/// Between looks at what has expired and at the box's addresses.
+/// Between looks at what has expired and at the box's addresses: a browser that was told a new one asks for it again for
+/// longer than that.
 const TICK: Duration = Duration::from_secs(1);
-const TICKS_PER_LOOK_AT_ADDRESSES: u32 = 3;
 /// Datagrams handled before others get their turn.
 const MOST_AT_ONCE: usize = 128;
 /// Room for a keyframe on its way to a viewer.
@@ -47,7 +47,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the box takes media.
     pub media: SocketAddr,
-    /// The box's own addresses as they are now, best first; asked again every few seconds.
+    /// The box's own addresses as they are now, best first; asked again every second.
     pub local_addresses: fn() -> Vec<IpAddr>,
     /// How much anybody may have.
     pub limits: Limits,
@@ -184,11 +184,9 @@ impl Shared {
         }
     }
 
-    fn tick(&self, own: Option<Vec<IpAddr>>) {
+    fn tick(&self, own: Vec<IpAddr>) {
         let mut state = self.state();
-        if let Some(own) = own {
-            state.allocations.set_own(own);
-        }
+        state.allocations.set_own(own);
         for client in state.allocations.expire(self.clock.now()) {
             state.relays.remove(&client);
             tracing::debug!(peer = %client.peer, "relay expired");
@@ -319,9 +317,9 @@ impl Server {
 
 async fn ticks(local_addresses: fn() -> Vec<IpAddr>, shared: &Shared) {
     let mut ticks = tokio::time::interval(TICK);
-    for count in 1_u32.. {
+    loop {
         ticks.tick().await;
-        shared.tick(count.is_multiple_of(TICKS_PER_LOOK_AT_ADDRESSES).then(local_addresses));
+        shared.tick(local_addresses());
     }
 }
 

@@ -152,15 +152,56 @@ async fn a_phone_with_a_right_clock_trusts_a_box_that_thinks_it_is_1970() {
     assert!(verified(&keeper, "returnfeed.local", built() + DAY * 900).await.is_err());
 }
 
-#[tokio::test]
-async fn the_authority_can_speak_for_no_other_site() {
-    let (signer, _) = Signer::make("returnfeed-3f2a").unwrap();
-    assert!(signer.may_name("returnfeed.local") && signer.may_name("10.0.0.1") && signer.may_name("returnfeed-3f2a"));
-    assert!(!signer.may_name("bank.example") && !signer.may_name("notlocal") && !signer.may_name("xreturnfeed-3f2a"));
-    let issued = signer.issue(&["bank.example".into(), "10.0.0.1".into()], Validity::from(built())).unwrap();
-    let chain = [CertificateDer::from_pem_slice(issued.pem.as_bytes()).unwrap()];
-    let refused = verify(signer.authority(), &chain, "bank.example", built()).unwrap_err();
-    assert!(refused.contains("NameConstraint"), "{refused}");
+#[test]
+fn the_authority_can_speak_for_no_other_site() {
+    let public = ["203.0.113.7".parse().unwrap(), "2001:db8:0:1::20".parse().unwrap()];
+    let (made, text) = Signer::make("returnfeed-3f2a", &public).unwrap();
+    let kept = Signer::read(&text).unwrap();
+    for (name, its_own) in [
+        ("returnfeed.local", true),
+        ("returnfeed-3f2a", true),
+        ("localhost", true),
+        ("192.168.1.20", true),
+        ("10.0.0.1", true),
+        ("172.31.0.1", true),
+        ("169.254.7.7", true),
+        ("100.64.0.1", true),
+        ("127.0.0.1", true),
+        ("fd00::20", true),
+        ("fe80::1", true),
+        ("::1", true),
+        ("203.0.113.7", true),
+        ("2001:db8:0:1::77", true),
+        ("bank.example", false),
+        ("notlocal", false),
+        ("xreturnfeed-3f2a", false),
+        ("203.0.113.8", false),
+        ("172.32.0.1", false),
+        ("8.8.8.8", false),
+        ("2001:db8:0:2::20", false),
+        ("2606:4700::1111", false),
+    ] {
+        assert_eq!([made.may_name(name), kept.may_name(name)], [its_own; 2], "{name}");
+        // A thief of the key does not ask.
+        let issued = kept.issue(&[name.to_owned()], Validity::from(built())).unwrap();
+        let chain = [CertificateDer::from_pem_slice(issued.pem.as_bytes()).unwrap()];
+        let verified = verify(kept.authority(), &chain, name, built());
+        match its_own {
+            true => assert_eq!(verified, Ok(()), "{name}"),
+            false => {
+                assert!(verified.as_ref().is_err_and(|why| why.contains("NameConstraint")), "{name}: {verified:?}")
+            }
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_phones_trust_already_stays_as_it_was_made() {
+    let (_, text) = Signer::make("returnfeed-3f2a", &[]).unwrap();
+    let earlier: String =
+        text.lines().filter(|line| !line.starts_with("networks: ")).map(|line| format!("{line}\n")).collect();
+    assert!(Signer::read(&earlier).unwrap().may_name("8.8.8.8"), "nothing was said of networks");
+    assert!(!Signer::read(&text).unwrap().may_name("8.8.8.8"));
 }
 
 #[tokio::test]
@@ -215,12 +256,37 @@ async fn a_certificate_is_renewed_while_the_box_runs_and_time_is_remembered() {
 }
 
 fn own(home: &Home, name: &str) -> Authority {
-    let (signer, _) = Signer::make(name).unwrap();
+    let (signer, _) = Signer::make(name, &[]).unwrap();
     let issued = signer.issue(&[name.to_owned()], Validity::from(built())).unwrap();
     let (certificate, key) = issued.pem.split_at(issued.pem.find("-----BEGIN PRIVATE KEY-----").unwrap());
     std::fs::write(home.dir.path().join("own.crt"), certificate).unwrap();
     std::fs::write(home.dir.path().join("own.key"), key).unwrap();
     signer.authority().clone()
+}
+
+#[tokio::test]
+async fn a_certificate_of_ones_own_that_ends_soon_is_told_until_another_takes_its_place() {
+    let home = Home::new();
+    let path = |file| home.dir.path().join(file);
+    own(&home, "tally.example");
+    let (mut keeper, hand) = home.start(Config { own: Some((path("own.crt"), path("own.key"))), ..home.config() });
+    // It holds for 730 days from the day it was made.
+    hand.set_wall(built() + DAY * 715);
+    keeper.look();
+    assert_eq!(home.problems.list(), []);
+    for (day, words) in [(717, "ends in 13 days"), (730, "ends in 0 days"), (731, "has ended")] {
+        hand.set_wall(built() + DAY * day);
+        keeper.look();
+        let problems = home.problems.list();
+        assert!(problems.len() == 1 && problems[0].text.contains(words), "{problems:?}");
+    }
+    let (signer, _) = Signer::make("tally.example", &[]).unwrap();
+    let issued = signer.issue(&["tally.example".to_owned()], Validity::from(built() + DAY * 731)).unwrap();
+    let (certificate, key) = issued.pem.split_at(issued.pem.find("-----BEGIN PRIVATE KEY-----").unwrap());
+    std::fs::write(path("own.key"), key).unwrap();
+    std::fs::write(path("own.crt"), certificate).unwrap();
+    keeper.look();
+    assert_eq!(home.problems.list(), []);
 }
 
 #[tokio::test]

@@ -42,8 +42,7 @@ function Admin() {
   const content = () => {
     if (session === null) return null;
     const { role, password, administration } = session;
-    if (administration !== 'https' && administration !== 'plain')
-      return <p>{w(administration)}</p>;
+    if (administration !== 'https' && administration !== 'plain') return <p>{w(administration)}</p>;
     if (role === 'administrator') {
       return (
         <Links

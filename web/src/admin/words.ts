@@ -1,7 +1,8 @@
 /** The administrator's page in the user's language. Apart from the viewers' words: their page does not carry these. */
 const en = {
   title: 'Administrator',
-  first: 'Choose a password. The set-up code is in returnfeed-setup.txt on the card of the box; without a card, in the file that the log names at the start.',
+  first:
+    'Choose a password. The set-up code is in returnfeed-setup.txt on the card of the box; without a card, in the file that the log names at the start.',
   code: 'Set-up code',
   password: 'Password',
   new_password: 'New password, 10 characters or more',
@@ -37,7 +38,8 @@ const en = {
 
 const ko: typeof en = {
   title: '관리자',
-  first: '암호를 정하세요. 설정 코드는 박스 카드의 returnfeed-setup.txt에, 카드가 없으면 시작할 때 로그가 알리는 파일에 있습니다.',
+  first:
+    '암호를 정하세요. 설정 코드는 박스 카드의 returnfeed-setup.txt에, 카드가 없으면 시작할 때 로그가 알리는 파일에 있습니다.',
   code: '설정 코드',
   password: '암호',
   new_password: '새 암호 (10자 이상)',
