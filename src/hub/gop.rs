@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::media::AccessUnit;
 
-/// A sender without keyframes must not fill the memory: past this the cache waits for the next one. Viewers are served
-/// from no more than this either (`webrtc::history`).
-const MOST_BYTES: usize = 8 << 20;
+/// A sender without keyframes must not fill the memory: past this the cache waits for the next one.
+const MOST_BYTES: usize = 32 << 20;
 const MOST_UNITS: usize = 10_000;
 
 /// The access units since the last picture where decoding can start.

@@ -28,8 +28,8 @@ pub(in crate::http) const MOST_OF_ONE: usize = 512;
 /// Connections of one trusted proxy, which stands for everybody: so many are left for those who come straight.
 const MOST_OF_A_PROXY: usize = MOST - MOST_OF_ONE;
 
-/// What the page of somebody who watches needs: its socket, its requests, and one that is just made.
-const OF_A_VIEWER: usize = 3;
+/// What the page of somebody who watches needs: its socket, its requests, and two by which it may be relayed.
+const OF_A_VIEWER: usize = 4;
 
 /// Connections of HTTP/2, which costs more memory. To whoever comes when there are as many, only HTTP/1.1 is offered.
 pub(in crate::http) const MOST_HTTP_2: usize = 256;

@@ -156,7 +156,7 @@ fn one_connection_after_another_of_who_has_most_goes_answers_before_sockets_and_
 fn what_viewers_need_is_closed_for_nobody() {
     let door = Gate::new();
     let crews: Vec<_> = (1..=4).map(|n| door.sockets(&format!("10.0.0.{n}"), MOST_OF_ONE)).collect();
-    let viewers = |n: usize| std::iter::repeat_n(IpAddr::from([10, 0, 0, n as u8]), MOST_OF_ONE.div_ceil(3));
+    let viewers = |n: usize| std::iter::repeat_n(IpAddr::from([10, 0, 0, n as u8]), MOST_OF_ONE.div_ceil(OF_A_VIEWER));
     door.connections.watched_from((1..=4).flat_map(viewers));
     assert!(door.enter("10.0.0.9").is_none());
     door.connections.watched_from((2..=4).flat_map(viewers));
