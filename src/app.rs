@@ -19,13 +19,13 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
+use crate::access::{Access, Sources};
 use crate::clock::Clock;
 use crate::hub::{Event, Hub, Renditions};
 use crate::media::StreamName;
 use crate::problems::Problems;
 use crate::settings::{Environment, Identity, Settings, SettingsError};
-use crate::system::{Store, Supervisor, logging, reachable};
+use crate::system::{Store, Supervisor, logging, memory_used, reachable};
 use crate::update::Updates;
 use crate::{http, srt, tally, transcode, turn, webrtc};
 
@@ -35,6 +35,7 @@ mod convert;
 mod https;
 mod lamps;
 mod liveness;
+mod memory;
 mod own;
 mod simulated;
 mod troubles;
@@ -179,14 +180,14 @@ impl App {
 
         let pages = bind_tcp(settings.http.listen).map_err(|e| refused(&settings, "http.listen", &e))?;
         let sinks: Arc<dyn srt::Sinks> = Arc::new(hub.clone());
-        let (config, board) = (convert::srt_listener(&settings, &current), problems.clone());
+        let (config, board) = (convert::srt_listener(&settings, &current, access.sources()), problems.clone());
         let sources = srt::Listener::bind(config, sinks.clone(), board, clock.clone());
         let sources = sources.map_err(|e| cannot_bind(&settings, "srt.listen", e))?;
-        let media = webrtc::Server::bind(convert::webrtc(&settings), clock.clone());
+        let media = webrtc::Server::bind(convert::webrtc(&settings, access.sources()), clock.clone());
         let (sessions, media) = media.map_err(|e| cannot_bind(&settings, "webrtc.listen", e))?;
         let credentials = turn::Credentials::new(&secret()?, clock.now());
         let turn = match settings.turn.enabled {
-            true => Some(bind_turn(&settings, media.local_addr(), credentials.clone(), &clock)?),
+            true => Some(bind_turn(&settings, media.local_addr(), credentials.clone(), access.sources(), &clock)?),
             false => None,
         };
         let relay =
@@ -253,8 +254,11 @@ impl App {
         let sending_away = guests.clone().watch(access.clone(), sessions.clone(), stopping.clone());
         parts.start("what ends sessions of who may not watch any more", sending_away.map(Ok));
         parts.start("what keeps who was let in", access::keep(access.clone(), stopping.clone()).map(Ok));
+        let memory_bound = memory::bound(settings.webrtc.max_viewers);
+        let watching = memory::watch(memory_used, memory_bound, problems.clone(), stopping.clone());
+        parts.start("what looks at the memory", watching.map(Ok));
         let handles = http::Handles {
-            connections: http::Connections::new(clock.clone()),
+            connections: http::Connections::new(access.sources(), clock.clone()),
             clock,
             access: access.clone(),
             hub,
@@ -264,6 +268,7 @@ impl App {
             problems: problems.clone(),
             updates,
             reachable,
+            memory: http::MemoryBound { used: memory_used, bound_bytes: memory_bound },
             about: about_reader,
             lamps: commands,
             portal,
@@ -441,6 +446,7 @@ fn bind_turn(
     settings: &Settings,
     media: SocketAddr,
     credentials: turn::Credentials,
+    sources: Sources,
     clock: &Clock,
 ) -> Result<(turn::Handle, turn::Server), Failure> {
     let tcp = bind_tcp(settings.turn.listen).map_err(|e| refused(settings, "turn.listen", &e))?;
@@ -451,6 +457,7 @@ fn bind_turn(
         media,
         local_addresses: crate::system::local_addresses,
         limits: turn::Limits::for_viewers(settings.webrtc.max_viewers),
+        sources,
     };
     let bound = turn::Server::bind(config, tcp, credentials, clock.clone());
     bound.map_err(|e| cannot_bind(settings, "turn.listen", e))

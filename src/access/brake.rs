@@ -4,11 +4,10 @@
 //!
 //! Each address has a count of its own, so that nobody closes the door to anybody else. Who has many addresses meets
 //! the count of all together, and that one passes over addresses from which the right secret came before: a stranger
-//! cannot lock those out who have been in. An address of the box's own networks counts whole; of an IPv6 address from
-//! elsewhere its /64 counts, for that is what one customer has.
+//! cannot lock those out who have been in. As whom an address counts is said in `sources`.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -203,14 +202,6 @@ impl Count {
     }
 }
 
-/// By what an address is counted: itself if it is `near`, of an IPv6 address from elsewhere its /64.
-pub(super) fn counted_as(address: IpAddr, near: bool) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if !near => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,13 +310,5 @@ mod tests {
             hand.advance(Duration::from_millis(1));
         }
         assert!(brake.lock().addresses.len() <= MOST_ADDRESSES);
-    }
-
-    #[test]
-    fn of_an_ipv6_address_from_elsewhere_its_network_counts() {
-        let counted = |text: &str, near| counted_as(text.parse().unwrap(), near).to_string();
-        assert_eq!(counted("2001:db8:1:2:3:4:5:6", false), "2001:db8:1:2::");
-        assert_eq!(counted("2001:db8:1:2:3:4:5:6", true), "2001:db8:1:2:3:4:5:6");
-        assert_eq!(counted("::ffff:10.0.0.9", false), "10.0.0.9");
     }
 }

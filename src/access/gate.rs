@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
-use super::brake::{Brake, CLOSED_FOR, Closed, Limits, counted_as};
+use super::brake::{Brake, CLOSED_FOR, Closed, Limits};
 use super::ledger::{Ledger, Memory};
 use super::networks::{Interfaces, Near, holds};
 use super::password::Hasher;
 use super::policy::{Policy, Viewing};
 use super::secret::{Digest, Token, is_link_token, is_token};
+use super::sources::counted_as;
 use super::{AUDIT, Action, Asker, Grant, Keeps, Refusal, Request, Role, Way, is_ahead};
 use crate::clock::Clock;
 
@@ -326,8 +327,13 @@ impl Access {
     }
 
     pub(super) fn counted_as(&self, by: &Asker) -> IpAddr {
-        let near = self.is_near(&self.policy(), &Asker { hidden: false, ..by.clone() });
-        counted_as(by.address(), near)
+        let address = by.address();
+        counted_as(address, self.is_own(address))
+    }
+
+    /// Whether an address is in one of the box's own networks.
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        self.is_near(&self.policy(), &Asker { from: Some(address), ..Asker::default() })
     }
 
     /// Whether somebody who comes now is in one of the box's own networks.

@@ -22,6 +22,7 @@ mod policy;
 mod publishing;
 mod secret;
 mod signing;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ pub use password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
 pub use policy::{Policy, Publishing, Secret, Viewing};
 pub use secret::{Token, is_link_token, is_token};
 pub use signing::Summary;
+pub use sources::Sources;
 
 /// After how long a wrong secret should be answered: slowly, but nothing may be held up meanwhile.
 pub const WRONG_ANSWERED_AFTER: Duration = Duration::from_secs(1);

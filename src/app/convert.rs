@@ -4,20 +4,25 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use super::Listening;
-use crate::access::Policy;
+use crate::access::{Policy, Sources};
 use crate::clock::Clock;
 use crate::media::StreamName;
 use crate::settings::{self, Administration, Identity, Overlays, Passphrase, Settings, VmixHost, WifiSecurity};
 use crate::{http, sheet, srt, system, tally, transcode, webrtc};
 
 /// `current` is asked for the passphrase of every new source, so that new settings need no restart.
-pub(super) fn srt_listener(settings: &Settings, current: &Arc<RwLock<Settings>>) -> srt::ListenerConfig {
+pub(super) fn srt_listener(
+    settings: &Settings,
+    current: &Arc<RwLock<Settings>>,
+    sources: Sources,
+) -> srt::ListenerConfig {
     let current = current.clone();
     let passphrase = move |stream: &StreamName| {
         let settings = current.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         passphrase_of(&settings, stream).map(|passphrase| passphrase.expose().to_owned())
     };
-    srt::ListenerConfig { listen: settings.srt.listen, latency: settings.srt.latency, passphrase: Arc::new(passphrase) }
+    let (listen, latency) = (settings.srt.listen, settings.srt.latency);
+    srt::ListenerConfig { listen, latency, passphrase: Arc::new(passphrase), sources }
 }
 
 /// A stream's own passphrase is stronger than the one for all.
@@ -26,7 +31,7 @@ fn passphrase_of<'a>(settings: &'a Settings, name: &StreamName) -> Option<&'a Pa
     own.and_then(|stream| stream.passphrase.as_ref()).or(settings.srt.passphrase.as_ref())
 }
 
-pub(super) fn webrtc(settings: &Settings) -> webrtc::Config {
+pub(super) fn webrtc(settings: &Settings, sources: Sources) -> webrtc::Config {
     webrtc::Config {
         listen: settings.webrtc.listen,
         public_addresses: settings.webrtc.public_addresses.clone(),
@@ -38,6 +43,7 @@ pub(super) fn webrtc(settings: &Settings) -> webrtc::Config {
             join_bps: bits(settings.webrtc.join_mbps),
         },
         lip_sync: settings.sound.lip_sync,
+        sources,
     }
 }
 

@@ -171,6 +171,25 @@ async fn everybody_gets_as_far_as_their_role_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_secret_shown_with_a_question_of_how_to_be_relayed_is_a_guess_like_any_other() {
+    let house = House::with(viewing(Viewing::Links));
+    for path in ["/pgm/whep", "/rtc/v1/whep", "/pgm/whep/none"] {
+        let started = tokio::time::Instant::now();
+        let wrong = house.ask(Method::OPTIONS, path, &[("authorization", "Bearer bkmqp-xrthv")], "").await;
+        assert_eq!((wrong.status, wrong.code().as_str()), (401, "secret_wrong"), "{path}");
+        assert_eq!(started.elapsed(), crate::access::WRONG_ANSWERED_AFTER, "{path}");
+        assert_eq!(wrong.header("access-control-allow-origin"), "*", "{path}");
+    }
+    for _ in 0..7 {
+        house.ask(Method::OPTIONS, "/pgm/whep", &[("authorization", "Bearer bkmqp-xrthv")], "").await;
+    }
+    let right = house.ask(Method::OPTIONS, "/pgm/whep", &[BY_CODE], "").await;
+    assert_eq!((right.status, right.code().as_str()), (429, "locked_out"));
+    let bare = house.ask(Method::OPTIONS, "/pgm/whep", &[], "").await;
+    assert_eq!((bare.status, bare.header("link")), (200, ""), "a browser asks without a secret");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pin_is_entered_once_and_what_is_given_for_it_is_the_browsers_alone() {
     let mut house = House::with(viewing(Viewing::Pin));
     let refused = house.ask(Method::GET, "/api/v1/ice-servers", &[], "").await;

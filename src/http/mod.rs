@@ -70,7 +70,7 @@ pub use serve::{Connections, Door, Tls};
 pub use trust::Https;
 
 /// The largest request body: an SDP offer of a browser has 5 to 10 KB.
-const MOST_BODY_BYTES: usize = 64 << 10;
+const MOST_BODY_BYTES: usize = 32 << 10;
 
 /// What the routes read and command.
 #[derive(Clone)]
@@ -95,6 +95,8 @@ pub struct Handles {
     pub updates: Updates,
     /// Where people reach what listens on an address, as it is when asked.
     pub reachable: fn(SocketAddr) -> Vec<SocketAddr>,
+    /// What the program holds of memory.
+    pub memory: MemoryBound,
     /// What the box is and where it listens.
     pub about: watch::Receiver<Arc<About>>,
     /// The lamps, and tests of them.
@@ -107,6 +109,15 @@ pub struct Handles {
     pub https: Option<Https>,
     /// By what the viewers' sessions were let in.
     pub guests: Guests,
+}
+
+/// What the program holds of memory, and should at most.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryBound {
+    /// In bytes, as it is when asked; `None` where the machine does not tell.
+    pub used: fn() -> Option<u64>,
+    /// In bytes.
+    pub bound_bytes: u64,
 }
 
 /// What the box is and where it listens, for people who set up a sender.
@@ -150,8 +161,18 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let proxies = Arc::new(caller::Proxies::new(trusted_proxies));
     let unvouched = unvouched::Unvouched::new(handles.access.clone(), handles.problems.clone(), handles.clock.clone());
-    let connections = handles.connections.clone();
-    let server = serve::Server { connections, router: router(handles), proxies, unvouched };
+    let sessions = handles.sessions.clone();
+    let viewers = move || {
+        let watching = sessions.sessions().into_iter().filter(|session| session.connected.is_some());
+        watching.filter_map(|session| session.from).collect()
+    };
+    let server = serve::Server {
+        connections: handles.connections.clone(),
+        router: router(handles),
+        proxies,
+        unvouched,
+        viewers: Arc::new(viewers),
+    };
     server.run(doors, shutdown).await;
     Ok(())
 }

@@ -4,12 +4,14 @@
 //! in relative terms where the root of the box is, and its assets are also served below its own
 //! address.
 
+use axum::Extension;
 use axum::extract::{RawPathParams, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::caller::Caller;
+use super::serve::BuiltIn;
 use super::{Handles, Named, Refused};
 use crate::media::StreamName;
 
@@ -77,5 +79,6 @@ fn answer(file: EmbeddedFile, name: &str, keep: &'static str) -> Response {
         Some("webmanifest") => "application/manifest+json",
         _ => "application/octet-stream",
     };
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, keep)], file.data).into_response()
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, keep)];
+    (headers, Extension(BuiltIn), file.data).into_response()
 }

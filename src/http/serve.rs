@@ -4,7 +4,7 @@
 //! is told of its connection ([`Caller`]). Does not own: what is answered (the router), nor certificates.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,8 +15,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +31,8 @@ use tower::ServiceExt;
 use super::caller::{Caller, Proxies};
 use super::turn;
 use super::unvouched::Unvouched;
-use body::{Answering, Punctual};
+pub(super) use body::BuiltIn;
+use body::{Answering, Held, Punctual};
 pub use connections::Connections;
 use connections::{FIRST_REQUEST_WITHIN, Place};
 
@@ -46,15 +48,22 @@ const MOST_UNSENT_BYTES: u32 = 4 << 10;
 const PEER_GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// The head of a request, and what is read of a body at once.
-const MOST_BUFFERED: usize = 64 << 10;
+const MOST_BUFFERED: usize = 16 << 10;
 
 /// Requests at once over one connection of HTTP/2, and what may come in of all their bodies before it is looked at.
-const MOST_STREAMS: u32 = 16;
-const MOST_STREAM_BYTES: u32 = 64 << 10;
-const MOST_CONNECTION_BYTES: u32 = 128 << 10;
+const MOST_STREAMS: u32 = 8;
+const MOST_STREAM_BYTES: u32 = 32 << 10;
+const MOST_CONNECTION_BYTES: u32 = 64 << 10;
 const MOST_HEADER_BYTES: u32 = 8 << 10;
 /// What waits unsent for each of them.
 const MOST_ANSWER_BYTES: usize = 16 << 10;
+/// Requests that are taken back before they were looked at, and those that broke the rules: beyond, the connection is
+/// closed (CVE-2023-44487 and its kin). A browser has at most as many as it may have at once.
+const MOST_TAKEN_BACK: usize = 2 * MOST_STREAMS as usize;
+const MOST_BROKEN: usize = 8 * MOST_STREAMS as usize;
+
+/// The name of HTTP/2 over TLS (RFC 9113 §3.2). Without TLS no browser speaks it, and neither does the box.
+const HTTP_2: &[u8] = b"h2";
 
 /// How often connections are looked at that have nothing to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -82,6 +91,15 @@ pub struct Tls {
     pub pages: bool,
 }
 
+impl Tls {
+    /// The same, but that HTTP/2 is not offered (RFC 7301 §3.2).
+    fn without_http_2(&self) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols.retain(|protocol| protocol != HTTP_2);
+        Self { config: Arc::new(config), ..self.clone() }
+    }
+}
+
 /// What every connection is served with.
 #[derive(Clone)]
 pub(super) struct Server {
@@ -89,6 +107,8 @@ pub(super) struct Server {
     pub(super) proxies: Arc<Proxies>,
     pub(super) unvouched: Unvouched,
     pub(super) connections: Connections,
+    /// From where somebody watches now, once for each.
+    pub(super) viewers: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
 }
 
 impl Server {
@@ -110,6 +130,7 @@ impl Server {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = look.tick() => {
+                    connections.watched_from((self.viewers)());
                     connections.close_overdue();
                     self.unvouched.forget();
                 }
@@ -121,8 +142,10 @@ impl Server {
     }
 
     async fn accept(&self, door: Door, connections: Connections, stopping: &CancellationToken, open: &TaskTracker) {
+        let Door { listener, tls } = door;
+        let without_http_2 = tls.as_ref().map(Tls::without_http_2);
         loop {
-            let (stream, peer) = match door.listener.accept().await {
+            let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(err) if of_one_connection(&err) => continue,
                 Err(err) => {
@@ -138,12 +161,13 @@ impl Server {
                 continue;
             };
             freshen(&stream);
-            let (server, tls, stopping) = (self.clone(), door.tls.clone(), stopping.clone());
+            let tls = if connections.has_room_for_http_2() { &tls } else { &without_http_2 };
+            let (server, tls, stopping) = (self.clone(), tls.clone(), stopping.clone());
             open.spawn(async move {
                 let closed = place.clone();
                 tokio::select! {
                     () = server.connection(stream, peer, tls, place, stopping) => {}
-                    () = closed.closed() => tracing::trace!(%peer, "closed: it had nothing to do"),
+                    () = closed.closed() => tracing::trace!(%peer, "closed: it had nothing to do, or others had less"),
                 }
             });
         }
@@ -157,7 +181,7 @@ impl Server {
         place: Arc<Place>,
         stopping: CancellationToken,
     ) {
-        let Some(tls) = tls else { return self.http(stream, None, peer, false, place, stopping).await };
+        let Some(tls) = tls else { return self.http_1(stream, None, peer, false, place, stopping).await };
         let local = stream.local_addr();
         let handshake = stopping.run_until_cancelled(TlsAcceptor::from(tls.config).accept(stream));
         match tokio::time::timeout(FIRST_REQUEST_WITHIN, handshake).await {
@@ -171,7 +195,10 @@ impl Server {
                         let relayed = relay.serve(Placed::new(stream, Some(first), place), peer, local);
                         stopping.run_until_cancelled(relayed).await;
                     }
-                    (false, ..) if tls.pages => self.http(stream, Some(first), peer, true, place, stopping).await,
+                    (false, ..) if tls.pages && stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                        self.http_2(stream, first, peer, place, stopping).await;
+                    }
+                    (false, ..) if tls.pages => self.http_1(stream, Some(first), peer, true, place, stopping).await,
                     _ => tracing::debug!(%peer, "neither a page nor a relay is wanted"),
                 }
             }
@@ -180,7 +207,7 @@ impl Server {
         }
     }
 
-    async fn http(
+    async fn http_1(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         first: Option<u8>,
@@ -190,42 +217,74 @@ impl Server {
         stopping: CancellationToken,
     ) {
         let stream = TokioIo::new(Placed::new(stream, first, place.clone()));
-        let service = hyper::service::service_fn(move |request| {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(connections::IDLE_FOR).max_buf_size(MOST_BUFFERED);
+        let connection = builder.serve_connection(stream, self.service(peer, encrypted, place)).with_upgrades();
+        until_it_ends(connection, peer, stopping, |connection| connection.graceful_shutdown()).await;
+    }
+
+    async fn http_2(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        first: u8,
+        peer: SocketAddr,
+        place: Arc<Place>,
+        stopping: CancellationToken,
+    ) {
+        if !place.speaks_http_2() {
+            return tracing::debug!(%peer, "too many connections of HTTP/2");
+        }
+        let stream = TokioIo::new(Placed::new(stream, Some(first), place.clone()));
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MOST_STREAMS)
+            .initial_stream_window_size(MOST_STREAM_BYTES)
+            .initial_connection_window_size(MOST_CONNECTION_BYTES)
+            .max_send_buf_size(MOST_ANSWER_BYTES)
+            .max_header_list_size(MOST_HEADER_BYTES)
+            .max_pending_accept_reset_streams(MOST_TAKEN_BACK)
+            .max_local_error_reset_streams(MOST_BROKEN)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let connection = builder.serve_connection(stream, self.service(peer, true, place));
+        until_it_ends(connection, peer, stopping, |connection| connection.graceful_shutdown()).await;
+    }
+
+    fn service(
+        self,
+        peer: SocketAddr,
+        encrypted: bool,
+        place: Arc<Place>,
+    ) -> impl HttpService<Incoming, ResBody = Answering, Error = hyper::Error, Future: Send> {
+        hyper::service::service_fn(move |request: Request<Incoming>| {
             self.unvouched.look(peer.ip(), request.headers(), &self.proxies);
             let caller = Caller::new(peer.ip(), encrypted, request.headers(), &self.proxies);
             answer(self.router.clone(), request, caller, place.clone())
-        });
-        let builder = builder();
-        let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
-        let mut stopping = pin!(stopping.cancelled().fuse());
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(err) = ended {
-                        tracing::trace!(%peer, err, "a connection broke");
-                    }
-                    return;
-                }
-                () = &mut stopping => connection.as_mut().graceful_shutdown(),
-            }
-        }
+        })
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(connections::IDLE_FOR).max_buf_size(MOST_BUFFERED);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
-        .initial_stream_window_size(MOST_STREAM_BYTES)
-        .initial_connection_window_size(MOST_CONNECTION_BYTES)
-        .max_send_buf_size(MOST_ANSWER_BYTES)
-        .max_header_list_size(MOST_HEADER_BYTES)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
+/// Serves a connection until it ends; `end` ends it after what is being answered.
+async fn until_it_ends<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    peer: SocketAddr,
+    stopping: CancellationToken,
+    end: impl Fn(Pin<&mut C>),
+) {
+    let mut connection = pin!(connection);
+    let mut stopping = pin!(stopping.cancelled().fuse());
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(err) = ended {
+                    tracing::trace!(%peer, %err, "a connection broke");
+                }
+                return;
+            }
+            () = &mut stopping => end(connection.as_mut()),
+        }
+    }
 }
 
 async fn answer(
@@ -234,19 +293,19 @@ async fn answer(
     caller: Caller,
     place: Arc<Place>,
 ) -> hyper::Result<Response<Answering>> {
-    let busy = place.asked();
+    let (busy, held) = (place.asked(), Held::new(place.clone()));
     // Who is asked stands in one place: HTTP/2 has it in `:authority`, which is the stronger (RFC 9113 §8.3.1, and for
     // HTTP/1.1 RFC 9112 §3.2.2).
     if let Some(host) = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
         request.headers_mut().insert(header::HOST, host);
     }
     request.extensions_mut().insert(caller);
-    let response = router.oneshot(request.map(|body| Body::new(Punctual::new(body)))).await;
+    let response = router.oneshot(request.map(|body| Body::new(Punctual::new(body, held.clone())))).await;
     let response = response.unwrap_or_else(|never| match never {});
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         place.taken_over();
     }
-    Ok(response.map(|body| Answering { body, _busy: busy }))
+    Ok(Answering::with(response, busy, held))
 }
 
 /// Keeps a connection from holding back the newest state or playing old ones: nothing waits for an

@@ -25,6 +25,7 @@ struct Status<'a> {
     vmix: VmixReport,
     tally: Tally<'a>,
     connections: ConnectionsReport,
+    memory: MemoryReport,
     problems: Vec<ProblemReport>,
     access: AccessReport,
 }
@@ -86,7 +87,10 @@ pub(super) async fn status(State(handles): State<Handles>) -> Response {
             now: handles.connections.count(),
             most: connections::MOST,
             most_of_one_address: connections::MOST_OF_ONE,
+            http_2: handles.connections.count_http_2(),
+            most_http_2: connections::MOST_HTTP_2,
         },
+        memory: MemoryReport { used_bytes: (handles.memory.used)(), bound_bytes: handles.memory.bound_bytes },
         problems: handles.problems.list().into_iter().map(ProblemReport::from).collect(),
         access: handles.access.summary().into(),
     };
@@ -98,6 +102,14 @@ struct ConnectionsReport {
     now: usize,
     most: usize,
     most_of_one_address: usize,
+    http_2: usize,
+    most_http_2: usize,
+}
+
+#[derive(Serialize)]
+struct MemoryReport {
+    used_bytes: Option<u64>,
+    bound_bytes: u64,
 }
 
 #[derive(Serialize)]

@@ -31,6 +31,7 @@ fn media(clock: &Clock) -> (webrtc::Handle, webrtc::Server) {
         threads: 1,
         pacing: webrtc::Pacing { live_bps: None, join_bps: 100_000_000 },
         lip_sync: false,
+        sources: crate::access::Sources::default(),
     };
     webrtc::Server::bind(config, clock.clone()).unwrap()
 }
@@ -76,7 +77,7 @@ impl Bench {
         }));
         let reachable = |listen: SocketAddr| vec![SocketAddr::from(([10, 0, 0, 7], listen.port()))];
         let handles = Handles {
-            connections: Connections::new(clock.clone()),
+            connections: Connections::new(crate::access::Sources::default(), clock.clone()),
             clock,
             access,
             hub,
@@ -86,6 +87,7 @@ impl Bench {
             problems,
             updates: Updates::default(),
             reachable,
+            memory: MemoryBound { used: || Some(20 << 20), bound_bytes: 512 << 20 },
             about,
             lamps: crate::lamps::Commands::new(Vec::new()),
             portal: None,
@@ -302,7 +304,11 @@ async fn the_status_is_whole_without_a_source_or_vmix() {
     assert_eq!(status["tally"]["source"], "unknown");
     assert_eq!(status["tally"]["age_ms"], serde_json::Value::Null);
     assert_eq!(status["vmix"]["state"], "waiting");
-    assert_eq!(status["connections"], serde_json::json!({ "now": 0, "most": 2048, "most_of_one_address": 512 }));
+    let connections = serde_json::json!({
+        "now": 0, "most": 2048, "most_of_one_address": 512, "http_2": 0, "most_http_2": 256,
+    });
+    assert_eq!(status["connections"], connections);
+    assert_eq!(status["memory"], serde_json::json!({ "used_bytes": 20 << 20, "bound_bytes": 512 << 20 }));
     for list in ["streams", "sessions", "problems"] {
         assert_eq!(status[list], serde_json::json!([]), "{list}");
     }

@@ -5,6 +5,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 
 use super::address::SessionId;
+use super::admission::{https_address, refuse};
+use super::language::Language;
 use super::{Handles, Named, Refused, ice};
 use crate::access::{self, Action, Asker, Grant, Role};
 use crate::hub::JoinRequest;
@@ -90,15 +92,21 @@ pub(super) async fn probe(Named(_): Named) -> StatusCode {
 }
 
 /// OPTIONS: what may be sent here, from any origin; and how to be relayed (RFC 9725 §4.6), to who may watch. A browser
-/// asks this before it shows who uses it (Fetch Standard, "CORS-preflight"), so everybody is answered.
+/// asks this before it shows who uses it (Fetch Standard, "CORS-preflight"), so whoever shows no secret is answered.
 pub(super) async fn options(
     State(handles): State<Handles>,
     Extension(by): Extension<Asker>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Refused> {
-    let may_watch = handles.access.admit(&access::Request { action: Action::Act(Role::Viewer), by: &by }).is_ok();
-    let links = if may_watch { ice::links(&handles, &uri, &headers)? } else { Vec::new() };
+    let links = match handles.access.admit(&access::Request { action: Action::Act(Role::Viewer), by: &by }) {
+        Ok(_) => ice::links(&handles, &uri, &headers)?,
+        Err(refusal) if by.secret.is_some() => {
+            let https = https_address(&handles.access, &headers, &uri);
+            return Err(refuse(refusal, Language::of(&headers), https.as_deref()).await);
+        }
+        Err(_) => Vec::new(),
+    };
     Ok((StatusCode::OK, AppendHeaders(links)))
 }
 

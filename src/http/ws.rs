@@ -53,6 +53,8 @@ pub(super) async fn upgrade(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let limited = upgrade.max_message_size(MOST_MESSAGE_BYTES).max_frame_size(MOST_MESSAGE_BYTES);
+    // For what a page says; by itself each socket would hold 128 KB.
+    let limited = limited.read_buffer_size(MOST_MESSAGE_BYTES).write_buffer_size(MOST_MESSAGE_BYTES);
     limited.on_upgrade(move |socket| async move {
         let peer = grant.from;
         tracing::debug!(?peer, "page connected");

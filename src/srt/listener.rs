@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use super::notices::{Notices, canonical};
 use super::screen::{self, Body, Handshake, Step};
 use super::socket::{self, Reader};
 use super::turns::Turns;
+use crate::access::Sources;
 use crate::clock::Clock;
 use crate::hub::{PublishError, PublishRequest};
 use crate::media::StreamName;
@@ -53,6 +54,8 @@ pub struct ListenerConfig {
     pub latency: Duration,
     /// The passphrases.
     pub passphrase: PassphraseLookup,
+    /// As whom addresses count.
+    pub sources: Sources,
 }
 
 /// Why the listener cannot start.
@@ -93,6 +96,8 @@ pub struct Listener {
 
 struct Peer {
     remote: SocketAddr,
+    /// As whom it counts.
+    source: IpAddr,
     socket: u32,
     /// What it was answered, in case it did not hear it.
     acceptance: Bytes,
@@ -205,7 +210,7 @@ impl Listener {
             return self.send(from, &peer.acceptance);
         }
         let is_now = self.judged.len() < MOST_JUDGED && !self.judged.contains(&who);
-        if !is_now || !self.turns.take(now, canonical(from).ip()) {
+        if !is_now || !self.turns.take(now, self.config.sources.of(from.ip())) {
             return;
         }
         self.judged.insert(who);
@@ -245,8 +250,8 @@ impl Listener {
         links: &mut JoinSet<Over>,
         shutdown: &CancellationToken,
     ) -> Result<(), Rejected> {
-        let ip = canonical(from).ip();
-        let of_one = self.connections.values().filter(|peer| canonical(peer.remote).ip() == ip).count();
+        let source = self.config.sources.of(from.ip());
+        let of_one = self.connections.values().filter(|peer| peer.source == source).count();
         if self.connections.len() >= MOST_CONNECTIONS || of_one >= MOST_OF_ONE {
             return Err(Rejected::Overload);
         }
@@ -275,7 +280,7 @@ impl Listener {
         self.send(from, &acceptance);
         self.driven.insert(task.id(), local);
         self.known.insert((from, request.socket), local);
-        let peer = Peer { remote: from, socket: request.socket, acceptance, queue: to_link };
+        let peer = Peer { remote: from, source, socket: request.socket, acceptance, queue: to_link };
         self.connections.insert(local, peer);
         Ok(())
     }
@@ -334,6 +339,7 @@ mod tests {
             listen: ([127, 0, 0, 1], 0).into(),
             latency: Duration::from_millis(120),
             passphrase: Arc::new(|_| None),
+            sources: Sources::default(),
         };
         let listener = Listener::bind(config, Arc::new(Nowhere), problems.clone(), clock.clone()).unwrap();
         listener.notices.raise(clock.now(), "srt_passphrase_unexpected", "pgn", "mistyped".into());

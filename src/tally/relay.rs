@@ -17,12 +17,12 @@ use bytes::Buf;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::verbatim::{Verbatim, Words};
-use crate::access::{Access, Action, Asker, Grant, Request as Question};
+use crate::access::{Access, Action, Asker, Grant, Request as Question, Sources};
 use crate::clock::Clock;
 
 pub mod dialogue;
@@ -32,9 +32,12 @@ use dialogue::{Lines, Request};
 /// Lights at once; a further one is sent away.
 pub const MOST_LIGHTS: usize = 1000;
 
-/// Lights at once from one address: more than hang on one computer or behind one router, and few enough that a program
+/// Lights at once from one source: more than hang on one computer or behind one router, and few enough that a program
 /// that opens connections without end leaves room for the others.
 pub const MOST_OF_ONE_ADDRESS: usize = 250;
+
+/// As many lights of one source never give way to others: what hangs on one computer, mostly.
+const NEVER_GIVE_WAY: usize = 32;
 
 /// Within this time after vMix was last heard every light is sent away.
 const PROMISE: Duration = Duration::from_secs(2);
@@ -65,13 +68,15 @@ pub struct Relay {
     listener: TcpListener,
     words: Words,
     access: Access,
+    sources: Sources,
     clock: Clock,
     lights: JoinSet<()>,
-    /// By address; each light holds one of these besides the one that is here.
-    addresses: HashMap<IpAddr, Arc<()>>,
+    /// By source, the oldest first.
+    by_source: HashMap<IpAddr, Vec<AbortHandle>>,
     refused: Refused,
     most: usize,
     most_of_one: usize,
+    never_give_way: usize,
 }
 
 impl Relay {
@@ -80,13 +85,15 @@ impl Relay {
         Self {
             listener,
             words,
+            sources: access.sources(),
             access,
             clock,
             lights: JoinSet::new(),
-            addresses: HashMap::new(),
+            by_source: HashMap::new(),
             refused: Refused::default(),
             most: MOST_LIGHTS,
             most_of_one: MOST_OF_ONE_ADDRESS,
+            never_give_way: NEVER_GIVE_WAY,
         }
     }
 
@@ -97,14 +104,17 @@ impl Relay {
             if !live && !self.lights.is_empty() {
                 tracing::info!(lights = self.lights.len(), "tally is unknown: the network lights are sent away");
                 self.lights.shutdown().await;
-                self.addresses.clear();
+                self.by_source.clear();
             }
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 Ok(()) = self.words.changed() => {}
                 Some(_) = self.lights.join_next() => {
-                    self.addresses.retain(|_, address| Arc::strong_count(address) > 1);
+                    self.by_source.retain(|_, lights| {
+                        lights.retain(|light| !light.is_finished());
+                        !lights.is_empty()
+                    });
                 }
                 accepted = self.listener.accept() => match accepted {
                     // Looked at again: what is true now may not have been before a light came.
@@ -132,14 +142,12 @@ impl Relay {
             self.refused.count(peer, self.clock.now());
             return false;
         };
-        if !self.is_live() || self.lights.len() >= self.most {
+        let source = self.sources.of(peer.ip());
+        let own = self.by_source.get(&source).map_or(0, Vec::len);
+        let is_full = self.by_source.values().map(Vec::len).sum::<usize>() >= self.most;
+        if !self.is_live() || own >= self.most_of_one || (is_full && !self.make_room(own)) {
             return false;
         }
-        let address = self.addresses.entry(peer.ip().to_canonical()).or_default();
-        if Arc::strong_count(address) > self.most_of_one {
-            return false;
-        }
-        let address = address.clone();
         let light = Light {
             stream,
             lines: Lines::default(),
@@ -149,12 +157,19 @@ impl Relay {
             grant,
             clock: self.clock.clone(),
         };
-        self.lights.spawn(async move {
-            // Given back however this ends.
-            let _address = address;
-            light.attend(peer).await;
-        });
+        let light = self.lights.spawn(light.attend(peer));
+        self.by_source.entry(source).or_default().push(light);
         true
+    }
+
+    /// Sends the newest light of the source away that has most, unless it has few, or no more than the newcomer's: so
+    /// whoever has several addresses cannot keep everybody else out, nor push out a studio's lights.
+    fn make_room(&mut self, newcomers: usize) -> bool {
+        let Some(lights) = self.by_source.values_mut().max_by_key(|lights| lights.len()) else { return false };
+        if lights.len() <= self.never_give_way.max(newcomers + 1) {
+            return false;
+        }
+        lights.pop().inspect(AbortHandle::abort).is_some()
     }
 
     fn is_live(&self) -> bool {

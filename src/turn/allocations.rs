@@ -27,6 +27,7 @@ use super::credentials::Credentials;
 use super::framing;
 use super::limits::{Bucket, Limits, Throttle};
 use super::message::{Address, Request, Value, Wish, data_indication};
+use crate::access::Sources;
 
 #[cfg(test)]
 mod tests;
@@ -103,6 +104,7 @@ impl Media {
 #[derive(Debug)]
 pub struct Pending {
     client: Client,
+    source: IpAddr,
     /// The address to bind the socket to; any port.
     pub bind: IpAddr,
     username: String,
@@ -137,6 +139,8 @@ pub enum Outcome<'m> {
 }
 
 struct Allocation {
+    /// As whom its client counts.
+    source: IpAddr,
     username: String,
     key: Vec<u8>,
     asked: Asked,
@@ -179,6 +183,7 @@ pub struct Allocations {
     crypto: Arc<dyn RTCCryptoProvider>,
     credentials: Credentials,
     limits: Limits,
+    sources: Sources,
     media: Media,
     table: HashMap<Client, Allocation>,
     throttle: Throttle,
@@ -192,16 +197,16 @@ struct Proven {
 }
 
 impl Allocations {
-    /// None yet.
+    /// None yet. The limits of one address hold for one of the sources.
     pub fn new(
         now: Instant,
         crypto: Arc<dyn RTCCryptoProvider>,
         credentials: Credentials,
-        limits: Limits,
+        (limits, sources): (Limits, Sources),
         media: Media,
     ) -> Self {
         let throttle = Throttle::new(now);
-        Self { crypto, credentials, limits, media, table: HashMap::new(), throttle, indications: 0 }
+        Self { crypto, credentials, limits, sources, media, table: HashMap::new(), throttle, indications: 0 }
     }
 
     /// The box's own addresses have changed.
@@ -257,7 +262,7 @@ impl Allocations {
 
     /// The socket of an allocation was bound, or could not be; gives the answer to the client.
     pub fn allocated(&mut self, now: Instant, pending: Pending, bound: Option<SocketAddr>) -> Vec<u8> {
-        let Pending { client, username, key, asked, .. } = pending;
+        let Pending { client, source, username, key, asked, .. } = pending;
         let crypto = self.crypto.clone();
         let integrity = MessageIntegrity::new_raw_integrity_with_provider(key.clone(), crypto.crypto());
         let Some(relayed) = bound else {
@@ -266,7 +271,8 @@ impl Allocations {
         let (up, down) = (Bucket::full(now, UP_AT_ONCE), Bucket::full(now, DOWN_AT_ONCE));
         let (until, ends) = (now + LASTS, now + self.limits.life);
         let (permissions, channels) = (HashMap::new(), HashMap::new());
-        let allocation = Allocation { username, key, asked, relayed, until, ends, permissions, channels, up, down };
+        let allocation =
+            Allocation { source, username, key, asked, relayed, until, ends, permissions, channels, up, down };
         let answer = asked.answer(&client, relayed, LASTS, &integrity);
         self.table.insert(client, allocation);
         answer
@@ -372,7 +378,7 @@ impl Allocations {
         code: ErrorCode,
         parts: &[&dyn Setter],
     ) -> Option<Vec<u8>> {
-        self.throttle.admits(now, client.peer.ip()).then(|| request.error(code, None, parts))
+        self.throttle.admits(now, self.sources.of(client.peer.ip())).then(|| request.error(code, None, parts))
     }
 
     fn allocate<'m>(
@@ -397,11 +403,10 @@ impl Allocations {
             Some(_) => return Err(CODE_UNSUPPORTED_TRANS_PROTO),
         }
         let wants_v6 = wants_v6(request)?.unwrap_or(false);
-        let of = |same: fn(&Client, &Allocation, &Client, &str) -> bool| {
-            self.table.iter().filter(|(other, has)| same(other, has, &client, &proven.username)).count()
-        };
-        if of(|_, has, _, name| has.username == name) >= self.limits.per_login
-            || of(|other, _, client, _| other.peer.ip() == client.peer.ip()) >= self.limits.per_address
+        let source = self.sources.of(client.peer.ip());
+        let of = |same: &dyn Fn(&Allocation) -> bool| self.table.values().filter(|has| same(has)).count();
+        if of(&|has| has.username == proven.username) >= self.limits.per_login
+            || of(&|has| has.source == source) >= self.limits.per_address
         {
             return Err(CODE_ALLOC_QUOTA_REACHED);
         }
@@ -410,7 +415,7 @@ impl Allocations {
         }
         let bind = self.media.relays_from(client.local.ip(), wants_v6).ok_or(CODE_ADDR_FAMILY_NOT_SUPPORTED)?;
         let Proven { username, key } = proven;
-        Ok(Outcome::Allocate(Pending { client, bind, username, key, asked }))
+        Ok(Outcome::Allocate(Pending { client, source, bind, username, key, asked }))
     }
 
     fn refresh<'m>(

@@ -9,6 +9,7 @@ use super::allocations::{Allocations, Client, Media, Outcome, Transport};
 use super::credentials::Credentials;
 use super::framing::{self, LONGEST, Next};
 use super::limits::Limits;
+use crate::access::Sources;
 use crate::clock::Clock;
 
 /// A stream, and each of its messages as a datagram too: without a password nothing is allocated, nothing is relayed,
@@ -19,7 +20,8 @@ pub fn turn(data: &[u8]) {
     let media = Media { listen: (Ipv4Addr::LOCALHOST, 8189).into(), own: vec![Ipv4Addr::LOCALHOST.into()] };
     let credentials = Credentials::new(&[7; 32], now);
     let crypto = default_provider().expect("there is cryptography");
-    let mut allocations = Allocations::new(now, crypto, credentials, Limits::for_viewers(1), media);
+    let mut allocations =
+        Allocations::new(now, crypto, credentials, (Limits::for_viewers(1), Sources::default()), media);
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut handle = |transport, message: &[u8]| {
         let client = Client { transport, peer: at(5000), local: at(3478) };

@@ -21,6 +21,7 @@ use super::allocations::{Allocations, Client, Media, Outcome, Transport};
 use super::credentials::Credentials;
 use super::framing::LONGEST;
 use super::limits::Limits;
+use crate::access::Sources;
 use crate::clock::Clock;
 use crate::webrtc::ice::Path;
 use crate::webrtc::server::socket;
@@ -51,6 +52,8 @@ pub struct Config {
     pub local_addresses: fn() -> Vec<IpAddr>,
     /// How much anybody may have.
     pub limits: Limits,
+    /// As whom addresses count.
+    pub sources: Sources,
 }
 
 /// Why the server cannot start.
@@ -136,8 +139,9 @@ struct State {
 struct Shared {
     clock: Clock,
     limits: Limits,
+    sources: Sources,
     state: Mutex<State>,
-    /// Streams at present, by address.
+    /// Streams at present, by source.
     streams: Mutex<HashMap<IpAddr, usize>>,
     /// Bytes that wait for readers of streams.
     waiting: Arc<AtomicUsize>,
@@ -267,14 +271,14 @@ impl Server {
         credentials: Credentials,
         clock: Clock,
     ) -> Result<(Handle, Self), BindError> {
-        let Config { listen, media, local_addresses, limits } = config;
+        let Config { listen, media, local_addresses, limits, sources } = config;
         let udp = socket::Bound::bind(listen).map_err(|source| BindError::Socket { listen, source })?;
         let crypto = default_provider().map_err(|err| BindError::Crypto(err.to_string()))?;
         let media = Media { listen: media, own: local_addresses() };
-        let allocations = Allocations::new(clock.now(), crypto, credentials, limits, media);
+        let allocations = Allocations::new(clock.now(), crypto, credentials, (limits, sources.clone()), media);
         let state = Mutex::new(State { allocations, relays: HashMap::new() });
         let (streams, waiting) = (Mutex::default(), Arc::default());
-        let shared = Arc::new(Shared { clock, limits, state, streams, waiting });
+        let shared = Arc::new(Shared { clock, limits, sources, state, streams, waiting });
         Ok((Handle { shared: shared.clone() }, Self { udp, tcp, local_addresses, shared }))
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use returnfeed::access::Access;
+use returnfeed::access::{Access, Sources};
 use returnfeed::clock::Clock;
 use returnfeed::hub::{Event, Hub, PublishError, PublishRequest, Superseded, TransportStats};
 use returnfeed::media::{MediaItem, StreamName, Transform, TransformProblem};
@@ -171,6 +171,7 @@ impl Bench {
             listen: listen.parse().unwrap(),
             latency,
             passphrase: Arc::new(move |name| passphrases.get(name).cloned()),
+            sources: Sources::default(),
         };
         let (problems, keepers) = (Problems::default(), Keepers::default());
         let listener = Listener::bind(config, sinks, problems.clone(), Clock::system()).unwrap();

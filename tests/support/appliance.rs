@@ -84,6 +84,8 @@ pub struct Settings {
     pub vmix_host: &'static str,
     /// Port of the vMix TCP API; 1 (where nothing listens) without a vMix.
     pub vmix_port: u16,
+    /// Whether HTTPS is on.
+    pub https: bool,
     /// More TOML, after the fixed sections (`[[stream]]`, `[[camera]]`).
     pub more: String,
     /// Print the log when the box is dropped; the test harness shows it when the test fails.
@@ -98,6 +100,7 @@ impl Default for Settings {
             passphrase: String::new(),
             vmix_host: "127.0.0.1",
             vmix_port: 1,
+            https: false,
             more: String::new(),
             show_log: true,
         }
@@ -119,6 +122,10 @@ pub struct Appliance {
     pub webrtc_port: u16,
     /// UDP and TCP port that viewers are relayed from.
     pub turn_port: u16,
+    /// Port of HTTPS, where it is on.
+    pub https_port: u16,
+    /// The same for TLS alone, where HTTPS is on.
+    turn_tls_port: u16,
 }
 
 impl Appliance {
@@ -128,12 +135,24 @@ impl Appliance {
     /// It does not come up within 10 s; the log is in the error.
     pub async fn start(settings: Settings) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let [http_port, srt_port, webrtc_port, turn_port] = std::array::from_fn(|_| free_port());
+        let ports = std::array::from_fn(|_| free_port());
         let log = Log::default();
         let file = directory.path().join("returnfeed.toml");
-        std::fs::write(&file, toml(&settings, [http_port, srt_port, webrtc_port, turn_port]))?;
+        std::fs::write(&file, toml(&settings, ports))?;
         let child = spawn(&file, directory.path(), &log)?;
-        let mut appliance = Self { child, log, settings, directory, http_port, srt_port, webrtc_port, turn_port };
+        let [http_port, srt_port, webrtc_port, turn_port, https_port, turn_tls_port] = ports;
+        let mut appliance = Self {
+            child,
+            log,
+            settings,
+            directory,
+            http_port,
+            srt_port,
+            webrtc_port,
+            turn_port,
+            https_port,
+            turn_tls_port,
+        };
         appliance.wait_ready().await?;
         Ok(appliance)
     }
@@ -204,8 +223,9 @@ impl Appliance {
     /// The file cannot be written.
     pub fn rewrite(&mut self, change: impl FnOnce(&mut Settings)) -> Result<()> {
         change(&mut self.settings);
-        let text = toml(&self.settings, [self.http_port, self.srt_port, self.webrtc_port, self.turn_port]);
-        Ok(std::fs::write(self.settings_file(), text)?)
+        let Self { http_port, srt_port, webrtc_port, turn_port, https_port, turn_tls_port, .. } = *self;
+        let ports = [http_port, srt_port, webrtc_port, turn_port, https_port, turn_tls_port];
+        Ok(std::fs::write(self.settings_file(), toml(&self.settings, ports))?)
     }
 
     /// `GET /api/v1/status`.
@@ -277,12 +297,18 @@ fn spawn(file: &Path, home: &Path, log: &Log) -> Result<Child> {
     Ok(child)
 }
 
-fn toml(settings: &Settings, [http, srt, webrtc, turn]: [u16; 4]) -> String {
+fn toml(settings: &Settings, [http, srt, webrtc, turn, https, turn_tls]: [u16; 6]) -> String {
     let Settings { host, srt_latency_ms, passphrase, vmix_host, vmix_port, more, .. } = settings;
+    let (tls_listen, more) = match settings.https {
+        true => {
+            (format!("tls_listen = \"{host}:{turn_tls}\"\n"), format!("[https]\nlisten = \"{host}:{https}\"\n\n{more}"))
+        }
+        false => (String::new(), more.clone()),
+    };
     let passphrase = if passphrase.is_empty() { String::new() } else { format!("passphrase = \"{passphrase}\"\n") };
     format!(
         "[http]\nlisten = \"{host}:{http}\"\n\n[srt]\nlisten = \"{host}:{srt}\"\nlatency_ms = {srt_latency_ms}\n\
          {passphrase}\n[webrtc]\nlisten = \"{host}:{webrtc}\"\n\n\
-         [turn]\nlisten = \"{host}:{turn}\"\n\n[vmix]\nhost = \"{vmix_host}\"\ntcp_port = {vmix_port}\nhttp_port = 2\n\n{more}\n"
+         [turn]\nlisten = \"{host}:{turn}\"\n{tls_listen}\n[vmix]\nhost = \"{vmix_host}\"\ntcp_port = {vmix_port}\nhttp_port = 2\n\n{more}\n"
     )
 }

@@ -18,6 +18,7 @@ pub mod sdp;
 pub mod sight;
 pub mod source;
 pub mod stalls;
+pub mod tls;
 pub mod viewer;
 pub mod vmix;
 pub mod ws;

@@ -1,35 +1,59 @@
 //! How many connections there may be, and which of them give way.
 //!
-//! Owns: who is connected, since when each has nothing to do, and which one is closed when there are too many. A
-//! connection that works for somebody (a request that is answered, a WebSocket, a relay) is never closed for a newer
-//! one. Does not own: the sockets.
+//! Owns: who is connected, since when each has nothing to do, what is owed to whom, and which one is closed when there
+//! are too many. Does not own: the sockets.
+//!
+//! Whoever has many addresses must not keep newcomers out, and a crew behind one address must not give way to somebody
+//! who has a thousand. So what counts is not how many connections a source has, but how many more than its viewers
+//! need: those who really watch have proven their path and take media, and of them there are only so many.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Sources;
 use crate::clock::Clock;
 
 /// Connections at once. A viewer's page has two or three, so this is for many times the viewers a box can serve.
-/// Each that waits was measured to cost 9 KB after a request, 75 KB while it holds back a head of 60 KB; by its limits
-/// one of HTTP/2 can cost half a megabyte.
 pub(in crate::http) const MOST: usize = 2_048;
 
-/// Connections of one address, or of one /64 of IPv6: a whole studio behind the address of its guest network.
+/// Connections of one source: a whole studio behind the address of its guest network.
 pub(in crate::http) const MOST_OF_ONE: usize = 512;
+
+/// Connections of one trusted proxy, which stands for everybody: so many are left for those who come straight.
+const MOST_OF_A_PROXY: usize = MOST - MOST_OF_ONE;
+
+/// What the page of somebody who watches needs: its socket, its requests, and two by which it may be relayed.
+const OF_A_VIEWER: usize = 4;
+
+/// Connections of HTTP/2, which costs more memory. To whoever comes when there are as many, only HTTP/1.1 is offered.
+pub(in crate::http) const MOST_HTTP_2: usize = 256;
 
 /// The first request must have come whole by then: with it the handshake of TLS.
 pub(super) const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(15);
 
+/// So long nobody else makes a connection give way for having asked nothing yet.
+const FRESH_FOR: Duration = Duration::from_secs(3);
+
 /// A connection over which nothing was asked for so long is closed; the next request must have come whole by then.
 pub(super) const IDLE_FOR: Duration = Duration::from_secs(75);
+
+/// An answer must be taken by then, and after so long more for each 2,000 bytes of it: a second.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const SLOWEST_ANSWER: u64 = 2_000;
+
+/// Bytes of answers that were made and wait to be taken, of all connections. A crew's are taken in milliseconds.
+const MOST_OWED_BYTES: usize = 32 << 20;
 
 /// The connections there are. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connections {
+    sources: Sources,
     clock: Clock,
     all: Arc<Mutex<All>>,
 }
@@ -40,25 +64,68 @@ struct All {
     connections: HashMap<u64, Connection>,
     /// By source.
     counts: HashMap<IpAddr, usize>,
+    /// Who watches, by source.
+    watching: HashMap<IpAddr, usize>,
+    /// Those of HTTP/2.
+    http_2: usize,
+    owed: usize,
 }
 
 #[derive(Debug)]
 struct Connection {
     source: IpAddr,
+    /// Whether its source is a proxy that stands for everybody.
+    of_a_proxy: bool,
     /// Requests that are being answered.
     busy: usize,
+    /// Answers that were made and are not taken yet.
+    answers: Vec<Answer>,
     /// Whether it is no HTTP connection any more, and so never idle.
     taken_over: bool,
     has_asked: bool,
+    is_http_2: bool,
     /// Since when nothing was answered.
     idle_since: Instant,
     close: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    number: u64,
+    bytes: usize,
+    until: Instant,
 }
 
 impl Connection {
     fn is_idle(&self) -> bool {
         self.busy == 0 && !self.taken_over
     }
+
+    /// When it goes, among those of its source.
+    fn order(&self, number: u64, now: Instant) -> Order {
+        // Whoever has only just come has had no time to ask.
+        let is_fresh = !self.has_asked && now.saturating_duration_since(self.idle_since) < FRESH_FOR;
+        let is_idle = self.is_idle() && !is_fresh;
+        Order {
+            idle_since: is_idle.then_some(Reverse(self.idle_since)),
+            answers: !self.taken_over,
+            number: if is_idle { u64::MAX - number } else { number },
+        }
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        let most = if self.has_asked { IDLE_FOR } else { FIRST_REQUEST_WITHIN };
+        let sleeps = self.is_idle() && now.saturating_duration_since(self.idle_since) >= most;
+        sleeps || self.answers.iter().any(|answer| answer.until <= now)
+    }
+}
+
+/// The greatest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    idle_since: Option<Reverse<Instant>>,
+    answers: bool,
+    number: u64,
 }
 
 /// The place of one connection, for as long as it is open.
@@ -67,45 +134,58 @@ pub(super) struct Place {
     all: Connections,
     number: u64,
     close: CancellationToken,
+    /// Bytes of bodies that are held for its requests.
+    pub(super) held: AtomicUsize,
 }
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Place>);
+pub(super) struct Busy {
+    place: Arc<Place>,
+    answer: Option<u64>,
+}
 
 impl Connections {
     /// None yet, on the clock by which they grow idle.
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, all: Arc::default() }
+    pub fn new(sources: Sources, clock: Clock) -> Self {
+        Self { sources, clock, all: Arc::default() }
     }
 
-    /// A place for a connection from `address`. Where there are too many, one that has nothing to do is closed for it:
-    /// the one that is idle longest of those whose source has most.
+    /// A place for a connection from `address`. Where there are too many, another is closed for it.
     ///
-    /// `None`: there are too many, and all of them have something to do. `limited` is whether its source may have only
-    /// so many: a proxy stands for everybody.
+    /// It is one of the source that has most beyond what its viewers need: the one that is idle longest, else one that
+    /// works, unless the newcomer's own source has most. Of those that work one that answers goes before one that was
+    /// taken over, and the newest first: of those behind one address whoever came last to take all. Where several
+    /// sources have as many, it is one that is idle, else the one of the source where nobody has come for longest.
+    ///
+    /// `None`: there is none to close. `limited` is whether its source may have only so many: a proxy stands for
+    /// everybody, and loses nothing that works.
     pub(super) fn admit(&self, address: IpAddr, limited: bool) -> Option<Arc<Place>> {
-        let source = source(address);
+        let source = self.sources.of(address);
         let mut all = self.all();
-        if limited && all.counts.get(&source).is_some_and(|count| *count >= MOST_OF_ONE) {
-            all.close_idle(|connection| connection.source == source)?;
+        let most_of_one = if limited { MOST_OF_ONE } else { MOST_OF_A_PROXY };
+        if all.counts.get(&source).is_some_and(|count| *count >= most_of_one) {
+            all.close_idle(source)?;
         }
         if all.connections.len() >= MOST {
-            all.close_idle(|_| true)?;
+            all.make_room(source, self.clock.now())?;
         }
         let (number, close) = (all.next, CancellationToken::new());
         all.next += 1;
         *all.counts.entry(source).or_default() += 1;
         let connection = Connection {
             source,
+            of_a_proxy: !limited,
             busy: 0,
+            answers: Vec::new(),
             taken_over: false,
             has_asked: false,
+            is_http_2: false,
             idle_since: self.clock.now(),
             close: close.clone(),
         };
         all.connections.insert(number, connection);
-        Some(Arc::new(Place { all: self.clone(), number, close }))
+        Some(Arc::new(Place { all: self.clone(), number, close, held: AtomicUsize::new(0) }))
     }
 
     /// How many there are.
@@ -113,14 +193,36 @@ impl Connections {
         self.all().connections.len()
     }
 
-    /// Closes what has had nothing to do for too long.
+    /// Bytes of answers that were made and are not taken yet.
+    #[cfg(test)]
+    pub(super) fn owed(&self) -> usize {
+        self.all().owed
+    }
+
+    /// How many of them speak HTTP/2.
+    pub(in crate::http) fn count_http_2(&self) -> usize {
+        self.all().http_2
+    }
+
+    /// Whether one more may speak HTTP/2.
+    pub(super) fn has_room_for_http_2(&self) -> bool {
+        self.all().http_2 < MOST_HTTP_2
+    }
+
+    /// From where somebody watches now, once for each.
+    pub(super) fn watched_from(&self, viewers: impl IntoIterator<Item = IpAddr>) {
+        let mut watching = HashMap::new();
+        for viewer in viewers {
+            *watching.entry(self.sources.of(viewer)).or_default() += 1;
+        }
+        self.all().watching = watching;
+    }
+
+    /// Closes what has had nothing to do for too long, and what does not take its answers.
     pub(super) fn close_overdue(&self) {
         let now = self.clock.now();
-        for connection in self.all().connections.values().filter(|connection| connection.is_idle()) {
-            let most = if connection.has_asked { IDLE_FOR } else { FIRST_REQUEST_WITHIN };
-            if now.saturating_duration_since(connection.idle_since) >= most {
-                connection.close.cancel();
-            }
+        for connection in self.all().connections.values().filter(|connection| connection.is_overdue(now)) {
+            connection.close.cancel();
         }
     }
 
@@ -130,14 +232,44 @@ impl Connections {
 }
 
 impl All {
+    /// How many connections of a source are more than its viewers need, when it has so many more.
+    fn beyond(&self, source: &IpAddr, more: usize) -> usize {
+        let of = |counts: &HashMap<IpAddr, usize>| counts.get(source).copied().unwrap_or_default();
+        (of(&self.counts) + more).saturating_sub(OF_A_VIEWER * of(&self.watching))
+    }
+
+    /// Closes the longest idle one of a source.
+    fn close_idle(&mut self, source: IpAddr) -> Option<()> {
+        let own = self.connections.iter().filter(|(_, connection)| connection.source == source);
+        let idle = own.filter(|(_, connection)| connection.is_idle());
+        let number =
+            idle.min_by_key(|(number, connection)| (connection.idle_since, **number)).map(|(number, _)| *number)?;
+        self.close(number)
+    }
+
+    fn make_room(&mut self, newcomers: IpAddr, now: Instant) -> Option<()> {
+        let mut first_of: HashMap<IpAddr, (Order, u64)> = HashMap::new();
+        for (number, connection) in &self.connections {
+            let this = (connection.order(*number, now), *number);
+            let first = first_of.entry(connection.source).or_insert(this);
+            *first = this.max(*first);
+        }
+        let beyond = first_of.iter().map(|(source, (order, number))| {
+            let beyond = if self.is_a_proxy(*number) { 0 } else { self.beyond(source, 0) };
+            (beyond, order.idle_since, Reverse(*number))
+        });
+        let (most, idle_since, Reverse(number)) = beyond.max()?;
+        // One that works for a viewer is closed for nobody, nor is one for a source that would have more.
+        let may = idle_since.is_some() || (most > 0 && most >= self.beyond(&newcomers, 1));
+        if may { self.close(number) } else { None }
+    }
+
+    fn is_a_proxy(&self, number: u64) -> bool {
+        self.connections.get(&number).is_some_and(|connection| connection.of_a_proxy)
+    }
+
     /// Its place is free at once; the connection itself ends as soon as it is looked at.
-    fn close_idle(&mut self, wanted: impl Fn(&Connection) -> bool) -> Option<()> {
-        let idle = self.connections.iter().filter(|(_, connection)| connection.is_idle() && wanted(connection));
-        let count = |connection: &Connection| self.counts.get(&connection.source).copied().unwrap_or_default();
-        let (number, _) = idle.max_by_key(|(number, connection)| {
-            (count(connection), std::cmp::Reverse(connection.idle_since), std::cmp::Reverse(**number))
-        })?;
-        let number = *number;
+    fn close(&mut self, number: u64) -> Option<()> {
         let closed = self.remove(number)?;
         closed.close.cancel();
         Some(())
@@ -151,7 +283,23 @@ impl All {
                 self.counts.remove(&connection.source);
             }
         }
+        self.http_2 -= usize::from(connection.is_http_2);
+        self.owed -= connection.answers.iter().map(|answer| answer.bytes).sum::<usize>();
         Some(connection)
+    }
+
+    /// While more is owed than may be, whoever lets it wait longest loses it.
+    fn forgive(&mut self) {
+        while self.owed > MOST_OWED_BYTES {
+            let waiting = self.connections.iter().filter_map(|(number, connection)| {
+                let owed = connection.answers.iter().filter(|answer| answer.bytes > 0);
+                Some((owed.map(|answer| answer.number).min()?, *number))
+            });
+            let Some((_, number)) = waiting.min() else { return };
+            if self.close(number).is_none() {
+                return;
+            }
+        }
     }
 }
 
@@ -167,7 +315,7 @@ impl Place {
             connection.busy += 1;
             connection.has_asked = true;
         });
-        Busy(self.clone())
+        Busy { place: self.clone(), answer: None }
     }
 
     /// The connection goes on as something else, to whose own rules it is left.
@@ -175,9 +323,37 @@ impl Place {
         self.change(|connection| connection.taken_over = true);
     }
 
+    /// It is to speak HTTP/2; false where too many do.
+    pub(super) fn speaks_http_2(&self) -> bool {
+        let mut all = self.all.all();
+        let has_room = all.http_2 < MOST_HTTP_2;
+        if has_room && let Some(connection) = all.connections.get_mut(&self.number) {
+            connection.is_http_2 = true;
+            all.http_2 += 1;
+        }
+        has_room
+    }
+
     fn change(&self, change: impl FnOnce(&mut Connection)) {
         if let Some(connection) = self.all.all().connections.get_mut(&self.number) {
             change(connection);
+        }
+    }
+}
+
+impl Busy {
+    /// The answer is made and waits to be taken: of so many bytes, for which so much memory is held.
+    pub(super) fn owes(&mut self, bytes: u64, held: usize) {
+        let Connections { clock, .. } = &self.place.all;
+        let until = clock.now() + ANSWER_WITHIN + Duration::from_secs(bytes / SLOWEST_ANSWER);
+        let mut all = self.place.all.all();
+        let number = all.next;
+        all.next += 1;
+        if let Some(connection) = all.connections.get_mut(&self.place.number) {
+            connection.answers.push(Answer { number, bytes: held, until });
+            self.answer = Some(number);
+            all.owed += held;
+            all.forgive();
         }
     }
 }
@@ -190,112 +366,17 @@ impl Drop for Place {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let now = self.0.all.clock.now();
-        self.0.change(|connection| {
-            connection.busy -= 1;
-            connection.idle_since = now;
-        });
-    }
-}
-
-/// What counts as one source: an IPv4 address, or the /64 that one subscriber of IPv6 has at least.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
+        let now = self.place.all.clock.now();
+        let mut all = self.place.all.all();
+        let Some(connection) = all.connections.get_mut(&self.place.number) else { return };
+        connection.busy -= 1;
+        connection.idle_since = now;
+        let taken = connection.answers.iter().position(|answer| Some(answer.number) == self.answer);
+        if let Some(taken) = taken.map(|at| connection.answers.swap_remove(at)) {
+            all.owed -= taken.bytes;
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::ManualClock;
-
-    struct Gate {
-        connections: Connections,
-        hand: ManualClock,
-    }
-
-    impl Gate {
-        fn new() -> Self {
-            let (clock, hand) = Clock::manual();
-            Self { connections: Connections::new(clock), hand }
-        }
-
-        fn enter(&self, address: &str) -> Option<Arc<Place>> {
-            self.hand.advance(Duration::from_millis(1));
-            self.connections.admit(address.parse().unwrap(), true)
-        }
-
-        fn fill(&self, address: &str, count: usize) -> Vec<Arc<Place>> {
-            (0..count).map(|_| self.enter(address).unwrap()).collect()
-        }
-    }
-
-    fn closed(places: &[Arc<Place>]) -> Vec<usize> {
-        places.iter().enumerate().filter(|(_, place)| place.close.is_cancelled()).map(|(nth, _)| nth).collect()
-    }
-
-    #[test]
-    fn one_address_that_has_too_many_loses_its_own_oldest_idle_ones() {
-        let door = Gate::new();
-        let other = door.fill("10.0.0.1", 1);
-        let places = door.fill("10.0.0.9", MOST_OF_ONE);
-        let busy = places[0].asked();
-        let _newer = door.enter("10.0.0.9").unwrap();
-        assert_eq!((closed(&places), closed(&other)), (vec![1], vec![]));
-        assert_eq!(door.connections.count(), 1 + MOST_OF_ONE);
-        drop(busy);
-        let _newest = door.enter("10.0.0.9").unwrap();
-        assert_eq!(closed(&places), [1, 2], "what was idle longest, not what came first");
-    }
-
-    #[test]
-    fn one_address_all_of_whose_connections_work_gets_no_more() {
-        let door = Gate::new();
-        let places = door.fill("2001:db8::1", MOST_OF_ONE);
-        let busy: Vec<_> = places.iter().map(Place::asked).collect();
-        assert!(door.enter("2001:db8::ffff").is_none(), "a /64 is one source");
-        assert!(door.enter("2001:db8:0:1::1").is_some());
-        drop(busy);
-        assert!(door.enter("2001:db8::ffff").is_some());
-    }
-
-    #[test]
-    fn when_the_box_is_full_those_who_have_most_give_way_and_viewers_stay() {
-        let door = Gate::new();
-        let viewers = door.fill("10.0.0.1", 20);
-        viewers.iter().for_each(|place| place.taken_over());
-        let quiet = door.fill("10.0.0.2", 5);
-        let flood: Vec<_> = (0..).map(|n| door.fill(&format!("10.1.{n}.1"), MOST_OF_ONE / 2)).take(7).collect();
-        let rest = door.fill("10.0.0.3", MOST - 25 - 7 * MOST_OF_ONE / 2);
-        for _ in 0..50 {
-            drop(door.enter("10.0.0.4").unwrap());
-        }
-        assert_eq!((closed(&viewers), closed(&quiet), closed(&rest)), (vec![], vec![], vec![]));
-        let given: usize = flood.iter().map(|places| closed(places).len()).sum();
-        assert_eq!(given, 1, "a place that is given back is used again");
-        let all: Vec<_> = flood.iter().flatten().chain(&quiet).chain(&rest).collect();
-        let busy: Vec<_> = all.iter().filter(|place| !place.close.is_cancelled()).map(|place| place.asked()).collect();
-        let last = door.enter("10.0.0.4").unwrap();
-        last.taken_over();
-        assert!(door.enter("10.0.0.5").is_none());
-        drop(busy);
-        assert!(door.enter("10.0.0.5").is_some());
-    }
-
-    #[test]
-    fn what_asks_nothing_is_closed_after_a_while_and_what_works_is_not() {
-        let door = Gate::new();
-        let places = door.fill("10.0.0.9", 4);
-        let _busy = places[1].asked();
-        places[2].taken_over();
-        drop(places[3].asked());
-        door.hand.advance(FIRST_REQUEST_WITHIN);
-        door.connections.close_overdue();
-        assert_eq!(closed(&places), [0]);
-        door.hand.advance(IDLE_FOR);
-        door.connections.close_overdue();
-        assert_eq!(closed(&places), [0, 3]);
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::*;
+use crate::access::Sources;
 use crate::clock::{Clock, ManualClock};
 
 /// Far longer than anything here takes.
@@ -29,7 +30,8 @@ fn server(router: Router) -> (Server, ManualClock) {
     let proxies = Arc::new(Proxies::new(vec!["127.0.0.1/32".parse().unwrap()]));
     let access = crate::access::Access::open(None, clock.clone());
     let unvouched = Unvouched::new(access, crate::problems::Problems::default(), clock.clone());
-    (Server { router, proxies, connections: Connections::new(clock), unvouched }, hand)
+    let connections = Connections::new(Sources::default(), clock);
+    (Server { router, proxies, unvouched, connections, viewers: Arc::new(Vec::new) }, hand)
 }
 
 async fn serve(router: Router) -> Served {
@@ -79,18 +81,208 @@ async fn routes_are_told_who_asks_and_under_which_name() {
     assert!(answer.await.ends_with("127.0.0.1 true elsewhere.example"));
 }
 
-#[tokio::test]
-async fn http_2_is_spoken_and_its_authority_is_the_host() {
-    let served = serve(mirror()).await;
-    let stream = TokioIo::new(TcpStream::connect(served.address).await.unwrap());
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake::<_, _, Body>(TokioExecutor::new(), stream).await.unwrap();
+/// Serves over TLS; gives where, and what a client needs.
+async fn serve_encrypted(server: Server) -> (SocketAddr, tokio_rustls::TlsConnector, JoinHandle<()>) {
+    let (config, mut client) = certified();
+    Arc::make_mut(&mut client).alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = Tls { config, relay: None, pages: true };
+    let running = tokio::spawn(server.run(vec![Door { listener, tls: Some(tls) }], std::future::pending()));
+    (address, client.into(), running)
+}
+
+type Encrypted = tokio_rustls::client::TlsStream<TcpStream>;
+
+async fn connect_encrypted(address: SocketAddr, connector: &tokio_rustls::TlsConnector) -> Encrypted {
+    let stream = TcpStream::connect(address).await.unwrap();
+    connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
+}
+
+type Client = hyper::client::conn::http2::SendRequest<Body>;
+
+async fn http_2(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, window: u32) -> Client {
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (client, connection) =
+        builder.initial_stream_window_size(window).handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::get("http://box.example:8889/").body(Body::empty()).unwrap();
+    client
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_over_tls_and_its_authority_is_the_host() {
+    let (server, _hand) = server(mirror());
+    let (address, connector, running) = serve_encrypted(server.clone()).await;
+    let mut client = http_2(connect_encrypted(address, &connector).await, 65_535).await;
+    let request = Request::get("https://box.example:8889/").body(Body::empty()).unwrap();
     let answer = timeout(PATIENT, client.send_request(request)).await.unwrap().unwrap();
     assert_eq!(answer.version(), axum::http::Version::HTTP_2);
+    assert_eq!(server.connections.count_http_2(), 1);
     let body = axum::body::to_bytes(Body::new(answer.into_body()), 1_000).await.unwrap();
-    assert_eq!(body, "127.0.0.1 false box.example:8889");
+    assert_eq!(body, "127.0.0.1 true box.example:8889");
+    running.abort();
+}
+
+#[tokio::test]
+async fn whoever_comes_when_many_speak_http_2_is_served_by_http_1() {
+    let (server, _hand) = server(mirror());
+    let others = std::net::IpAddr::from([10, 0, 0, 1]);
+    let places: Vec<_> =
+        (0..connections::MOST_HTTP_2).map(|_| server.connections.admit(others, true).unwrap()).collect();
+    assert!(places.iter().all(|place| place.speaks_http_2()));
+    let (address, connector, running) = serve_encrypted(server).await;
+    let mut stream = connect_encrypted(address, &connector).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = timeout(PATIENT, stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("127.0.0.1 true box"), "{answer}");
+    running.abort();
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_waited_for_no_longer_than_they_need() {
+    let (server, hand) = server(Router::new().route("/", get(|| async { vec![b'x'; 400_000] })));
+    let connections = server.connections.clone();
+    let (address, connector, running) = serve_encrypted(server.clone()).await;
+    let plain = serve_with(server).await;
+    // By HTTP/2 whoever takes nothing says so; by HTTP/1.1 nothing is read.
+    let mut client = http_2(connect_encrypted(address, &connector).await, 0).await;
+    let request = Request::get("https://box/").body(Body::empty()).unwrap();
+    let _answer = timeout(PATIENT, client.send_request(request)).await.unwrap().unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut unread = socket.connect(plain.0).await.unwrap();
+    unread.write_all(b"GET / HTTP/1.1\r\nHost: box\r\n\r\n").await.unwrap();
+    let count = async |wanted: usize| {
+        let reached = async {
+            while connections.count() != wanted || connections.owed() != wanted * 400_000 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENT, reached).await.expect("in time")
+    };
+    count(2).await;
+    hand.advance(connections::ANSWER_WITHIN + Duration::from_secs(199));
+    tokio::time::sleep(LOOK_EVERY * 2).await;
+    hand.advance(Duration::from_secs(2));
+    count(0).await;
+    assert!(timeout(PATIENT, client.ready()).await.unwrap().is_err(), "and the connection ends");
+    running.abort();
+}
+
+#[tokio::test]
+async fn one_connection_has_no_more_of_bodies_at_once_than_two_may_be_large() {
+    let (asked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, wait) = (asked.clone(), go.clone());
+    let take = move |body: axum::body::Bytes| async move {
+        told.notify_one();
+        wait.notified().await;
+        body.len().to_string()
+    };
+    let (server, _hand) = server(Router::new().route("/", post(take)));
+    let (address, connector, running) = serve_encrypted(server).await;
+    let client = http_2(connect_encrypted(address, &connector).await, 65_535).await;
+    let send = |bytes: usize| {
+        let mut client = client.clone();
+        let request = Request::post("https://box/").body(Body::from(vec![b'x'; bytes])).unwrap();
+        tokio::spawn(async move { client.send_request(request).await.unwrap().status() })
+    };
+    let most = crate::http::MOST_BODY_BYTES;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        answers.push(send(most));
+        timeout(PATIENT, asked.notified()).await.unwrap();
+    }
+    assert_eq!(timeout(PATIENT, send(1)).await.unwrap().unwrap(), StatusCode::BAD_REQUEST);
+    for answer in answers {
+        go.notify_one();
+        assert_eq!(timeout(PATIENT, answer).await.unwrap().unwrap(), StatusCode::OK);
+    }
+    let answer = send(most);
+    timeout(PATIENT, asked.notified()).await.unwrap();
+    go.notify_one();
+    assert_eq!(timeout(PATIENT, answer).await.unwrap().unwrap(), StatusCode::OK, "what was answered is held no more");
+    running.abort();
+}
+
+/// A frame of HTTP/2 (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes()[..], payload].concat()
+}
+
+/// `GET https://x/` by the static table (RFC 7541, appendix A), with literal authority.
+const GET: &[u8] = &[0x82, 0x84, 0x87, 0x41, 1, b'x'];
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// What becomes of a flood.
+#[derive(Debug, PartialEq)]
+enum End {
+    CutOff,
+    NotRead,
+}
+
+#[tokio::test]
+async fn who_floods_http_2_with_frames_is_cut_off_or_not_read_any_more() {
+    let (server, _hand) = server(Router::new().route("/", get(std::future::pending::<()>)));
+    let connections = server.connections.clone();
+    let (address, connector, running) = serve_encrypted(server).await;
+    let opened_and_reset = |n: u32| {
+        let id = 2 * n + 1;
+        [frame(HEADERS, END_STREAM | END_HEADERS, id, GET), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat()
+    };
+    let too_many = |n: u32| frame(HEADERS, END_HEADERS, 2 * n + 1, GET);
+    let continued = |n: u32| match n {
+        0 => frame(HEADERS, 0, 1, GET),
+        _ => frame(CONTINUATION, 0, 1, &[]),
+    };
+    let pings = |n: u32| frame(PING, 0, 0, &u64::from(n).to_be_bytes());
+    let settings = |_| frame(SETTINGS, 0, 0, &[]);
+    let kinds: [(&str, &dyn Fn(u32) -> Vec<u8>, End); 5] = [
+        ("requests taken back at once", &opened_and_reset, End::CutOff),
+        ("requests beyond what may be", &too_many, End::CutOff),
+        ("a head that goes on for ever", &continued, End::CutOff),
+        ("pings", &pings, End::NotRead),
+        ("settings", &settings, End::NotRead),
+    ];
+    for (what, next, end) in kinds {
+        let mut stream = connect_encrypted(address, &connector).await;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        // No answer is read meanwhile.
+        let (mut sent, mut chunks) = (0, 0..);
+        let ended = loop {
+            let chunk = chunks.next().unwrap_or_default();
+            let frames: Vec<u8> = (0..1_000).flat_map(|n| next(chunk * 1_000 + n)).collect();
+            let write = async {
+                stream.write_all(&frames).await?;
+                stream.flush().await
+            };
+            match timeout(Duration::from_secs(5), write).await {
+                Err(_) => break End::NotRead,
+                Ok(Err(_)) => break End::CutOff,
+                Ok(Ok(())) => sent += frames.len(),
+            }
+            assert!(sent < 64 << 20, "{what}: all of it was taken");
+        };
+        println!("{what}: {ended:?} after {sent} bytes");
+        assert_eq!(ended, end, "{what}");
+        drop(stream);
+        let gone = async {
+            while connections.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENT, gone).await.expect(what);
+    }
+    running.abort();
 }
 
 fn echo() -> Router {
@@ -221,7 +413,7 @@ async fn a_body_that_dribbles_in_is_given_up_and_a_slow_but_steady_one_is_not() 
         let (client, stream) = duplex(64 << 10);
         let peer = SocketAddr::from(([10, 0, 0, 9], 1000));
         let place = connections.admit(peer.ip(), true).unwrap();
-        tokio::spawn(server.clone().http(stream, None, peer, false, place, CancellationToken::new()));
+        tokio::spawn(server.clone().http_1(stream, None, peer, false, place, CancellationToken::new()));
         client
     };
     let head = "POST / HTTP/1.1\r\nHost: box\r\nContent-Length: 40000\r\n\r\n";

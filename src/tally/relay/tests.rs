@@ -261,6 +261,42 @@ async fn a_light_where_none_may_be_is_sent_away_and_told_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_has_most_lights_gives_way_to_a_newcomer_and_whoever_has_few_does_not() {
+    let (mut mouth, (clock, _hand)) = (Mouth::new(), Clock::manual());
+    mouth.tally(clock.now(), &[Tally::Program]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let access = Access::open(None, clock.clone());
+    let everywhere = ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap()).into();
+    access.apply(Policy { lights_from: everywhere, ..Policy::default() });
+    let relay = Relay::new(listener, mouth.words(), access, clock);
+    let mut relay = Relay { most: 12, most_of_one: 5, never_give_way: 3, ..relay };
+    let mut clients = Vec::new();
+    let mut come = async |peer: &str| {
+        let client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = relay.listener.accept().await.unwrap();
+        let welcome = relay.welcome(stream, format!("{peer}:1000").parse().unwrap());
+        clients.push(client);
+        welcome
+    };
+    let mut taken = Vec::new();
+    for peer in ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "[2001:db8::1]", "[2001:db8::2]"] {
+        taken.push(come(peer).await);
+    }
+    for _ in 0..6 {
+        taken.push(come("10.0.0.3").await);
+    }
+    assert_eq!(taken, [&[true; 11][..], &[false]].concat(), "one source has five");
+    assert!(come("[2001:db8::3]").await, "that was the last place");
+    assert!(come("[2001:db8::4]").await, "who has five gives way to who has three");
+    assert!(!come("[2001:db8::5]").await, "and not to who has as many");
+    assert!(come("10.0.0.4").await && come("10.0.0.5").await);
+    assert!(!come("10.0.0.6").await, "nobody has more than few any more");
+    let left = |source: &str| relay.by_source.get(&source.parse().unwrap()).map_or(0, Vec::len);
+    assert_eq!(["10.0.0.1", "10.0.0.3", "2001:db8::"].map(left), [3, 3, 3]);
+}
+
+#[tokio::test]
 async fn what_is_no_command_ends_that_connection_alone() {
     let mut bench = Bench::new().await;
     bench.tally("1");

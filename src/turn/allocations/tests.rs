@@ -34,7 +34,9 @@ impl Rig {
         let credentials = Credentials::new(&[7; 32], now);
         let own = vec![[192, 168, 1, 20].into(), "fd00::20".parse().unwrap()];
         let media = Media { listen: "[::]:8189".parse().unwrap(), own };
-        let allocations = Allocations::new(now, default_provider().unwrap(), credentials.clone(), limits, media);
+        let sources = Sources::new(|address| address.to_string().starts_with("fd00:"));
+        let crypto = default_provider().unwrap();
+        let allocations = Allocations::new(now, crypto, credentials.clone(), (limits, sources), media);
         let talker = Talker::new(&credentials.mint(now, "a"));
         Self { now, allocations, credentials, talker, client: client(Transport::Udp, 5000), ports: 40_000 }
     }
@@ -339,6 +341,34 @@ fn a_login_and_an_address_and_the_box_have_their_fill() {
         codes.push(code(&rig.allocate(&[udp()])));
     }
     assert_eq!(codes, [200, 200, 486, 200, 200, 486, 200, 200, 508]);
+}
+
+#[test]
+fn whoever_has_an_ipv6_network_elsewhere_has_the_fill_of_one_and_the_studios_phones_each_have_theirs() {
+    let limits = Limits { allocations: 100, per_login: 1, per_address: 4, ..Limits::for_viewers(250) };
+    for (network, most) in [("2001:db8:0:1", 4), ("fd00:0:0:1", 9)] {
+        let mut rig = Rig::with(limits);
+        let allocated = (1..10).filter(|n| {
+            rig.client.peer = format!("[{network}::{n}]:6000").parse().unwrap();
+            rig.talker = Talker::new(&login(&rig, &n.to_string()));
+            rig.challenge();
+            code(&rig.allocate(&[udp()])) == 200
+        });
+        assert_eq!(allocated.count(), most, "{network}");
+    }
+}
+
+#[test]
+fn a_network_of_ipv6_elsewhere_is_one_source_of_unproven_requests() {
+    for (network, most) in [("2001:db8:0:1", 256), ("fd00:0:0:1", 900)] {
+        let mut rig = Rig::new();
+        let asked = rig.talker.bare(ALLOCATE, &[udp()]);
+        let answered = (1..=900).filter(|n| {
+            rig.client.peer = format!("[{network}::{n:x}]:6000").parse().unwrap();
+            matches!(rig.say(&asked), Outcome::Reply(_))
+        });
+        assert_eq!(answered.count(), most, "{network}");
+    }
 }
 
 #[test]

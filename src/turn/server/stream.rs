@@ -63,7 +63,7 @@ impl Handle {
     pub async fn serve(self, stream: impl AsyncRead + AsyncWrite, client: SocketAddr, local: SocketAddr) {
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let (peer, local) = (canonical(client), canonical(local));
-        let Some(_place) = Place::take(&self.shared, peer.ip()) else {
+        let Some(_place) = Place::take(&self.shared, self.shared.sources.of(peer.ip())) else {
             tracing::debug!(%peer, "too many TURN streams");
             return;
         };

@@ -17,6 +17,7 @@ use super::ice::Transport;
 use super::sdp::{Fragment, FragmentError, Offer, OfferError};
 use super::sending::{Pacing, SendCounts};
 use super::session::{Phase, Session};
+use crate::access::Sources;
 use crate::clock::Clock;
 use crate::hub::Viewer;
 use crate::media::StreamName;
@@ -60,6 +61,8 @@ pub struct Config {
     pub pacing: Pacing,
     /// Whether picture and sound are shown together, instead of each as soon as it can be, where the viewer has no wish.
     pub lip_sync: bool,
+    /// As whom addresses count.
+    pub sources: Sources,
 }
 
 /// Why the egress cannot start.
@@ -145,6 +148,8 @@ pub struct SessionStatus {
     pub id: String,
     /// The stream it watches.
     pub stream: StreamName,
+    /// Where its offer came from; `None` for the box itself.
+    pub from: Option<IpAddr>,
     /// The viewer's address, once known.
     pub peer: Option<SocketAddr>,
     /// What carries its media, once known.
@@ -176,11 +181,12 @@ pub struct SessionStatus {
 }
 
 impl SessionStatus {
-    fn of(id: &str, stream: &StreamName, session: &Session, sent: MediaSent, delay: Option<Duration>) -> Self {
+    fn of(id: &str, viewer: &Viewer, session: &Session, sent: MediaSent, delay: Option<Duration>) -> Self {
         let (reception, path) = (session.reception(), session.agent().selected());
         Self {
             id: id.to_owned(),
-            stream: stream.clone(),
+            stream: viewer.stream().clone(),
+            from: viewer.from(),
             peer: path.map(|path| path.peer),
             transport: path.map(|path| path.transport),
             connected: session.connected_at(),
@@ -356,12 +362,15 @@ fn most_connections(viewers: usize) -> usize {
 }
 
 /// Binds the same port for UDP and TCP; where the system is to choose it, one that is free for both.
-fn bind_both(listen: SocketAddr, most: usize) -> io::Result<(Bound, tcp::Listener, mpsc::Receiver<tcp::Arrival>)> {
+fn bind_both(
+    listen: SocketAddr,
+    most: (usize, Sources),
+) -> io::Result<(Bound, tcp::Listener, mpsc::Receiver<tcp::Arrival>)> {
     let mut tries = if listen.port() == 0 { tcp::MOST_TRIES } else { 1 };
     loop {
         let udp = Bound::bind(listen)?;
         tries -= 1;
-        match tcp::Listener::bind(udp.local_addr(), most) {
+        match tcp::Listener::bind(udp.local_addr(), most.clone()) {
             Err(err) if err.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             tcp => return tcp.map(|(tcp, arrivals)| (udp, tcp, arrivals)),
         }
@@ -383,7 +392,7 @@ impl Server {
     pub fn bind(config: Config, clock: Clock) -> Result<(Handle, Self), BindError> {
         let listen = config.listen;
         let unusable = |source| BindError::Socket { listen, source };
-        let most = most_connections(config.max_viewers);
+        let most = (most_connections(config.max_viewers), config.sources.clone());
         let (socket, tcp, arrivals) = bind_both(listen, most).map_err(unusable)?;
         let outlets = Outlets { udp: socket.outlet().map_err(unusable)?, tcp: tcp.connections() };
         let identity = Identity::generate()?;

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Sources;
 use crate::webrtc::framing::{self, HEADER, LONGEST};
 use crate::webrtc::ice::{Path, Request, Transport};
 use crate::webrtc::session::SILENCE_TIMEOUT;
@@ -67,8 +68,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Binds the port; `most` connections may be there at once.
-    pub(super) fn bind(listen: SocketAddr, most: usize) -> io::Result<(Self, mpsc::Receiver<Arrival>)> {
+    /// Binds the port; `most` connections may be there at once, half of them of one of the `sources`.
+    pub(super) fn bind(
+        listen: SocketAddr,
+        (most, sources): (usize, Sources),
+    ) -> io::Result<(Self, mpsc::Receiver<Arrival>)> {
         let domain = if listen.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
         let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         if listen.is_ipv6() {
@@ -81,7 +85,7 @@ impl Listener {
         socket.bind(&listen.into())?;
         socket.listen(BACKLOG)?;
         let (arrivals, inbox) = mpsc::channel(MOST_ARRIVALS);
-        Ok((Self { socket: socket.into(), connections: Arc::new(Connections::new(most)), arrivals }, inbox))
+        Ok((Self { socket: socket.into(), connections: Arc::new(Connections::new(most, sources)), arrivals }, inbox))
     }
 
     pub(super) fn connections(&self) -> Arc<Connections> {

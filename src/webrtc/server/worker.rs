@@ -59,6 +59,8 @@ struct Entry {
     id: String,
     /// Keeps the viewer in the hub.
     viewer: Viewer,
+    /// As whom it counts.
+    origin: Option<room::Origin>,
     /// The stream it watches.
     stream: Key,
     session: Session,
@@ -485,7 +487,7 @@ impl Worker {
         let holds = |since: Instant| now.saturating_duration_since(since) < DELAY_HOLDS;
         let of = |entry: &Entry| {
             let delay = delays.get(&entry.id).filter(|(_, since)| holds(*since)).map(|(delay, _)| *delay);
-            SessionStatus::of(&entry.id, entry.viewer.stream(), &entry.session, *lock(&entry.sent), delay)
+            SessionStatus::of(&entry.id, &entry.viewer, &entry.session, *lock(&entry.sent), delay)
         };
         let mut statuses: Vec<_> = self.sessions.values().map(of).collect();
         drop(delays);

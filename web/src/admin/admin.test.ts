@@ -32,6 +32,10 @@ describe('Api', () => {
 });
 
 describe('words', () => {
+  it('tell what the box needs', () => {
+    expect(w('memory', { used: 18, most: 510 })).toBe('메모리: 18 MB (한도 510 MB)');
+  });
+
   it('speak the first language that there is', () => {
     expect(w('made', { name: '지미집' })).toBe('지미집의 링크입니다. 지금 한 번만 보입니다.');
   });

@@ -19,6 +19,13 @@ export interface Made {
   qr: string | null;
 }
 
+/** What is shown of the state of the box. */
+export interface State {
+  connections: { now: number; most: number };
+  memory: { used_bytes: number | null; bound_bytes: number };
+  problems: { code: string; subject: string; text: string }[];
+}
+
 /** The box said no. */
 export class Refused extends Error {
   readonly code: string;
@@ -46,6 +53,7 @@ export class Api {
   signOut = () => this.#ask<null>('DELETE', 'session');
   setPassword = (password: string, code: string) =>
     this.#ask<Session>('PUT', 'administrator/password', { password }, code);
+  state = () => this.#ask<State>('GET', 'status');
   links = async () => (await this.#ask<{ links: Link[] }>('GET', 'links')).links;
   makeLink = (name: string, role: string, holds_s: number | null) =>
     this.#ask<Made>('POST', 'links', { name, role, holds_s });

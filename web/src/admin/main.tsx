@@ -3,7 +3,7 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import '../styles/base.css';
 import './admin.css';
-import { Api, type Link, type Made, Refused, type Session } from './api';
+import { Api, type Link, type Made, Refused, type Session, type State } from './api';
 import { language, w } from './words';
 
 const HOUR_S = 3600;
@@ -45,10 +45,13 @@ function Admin() {
     if (administration !== 'https' && administration !== 'plain') return <p>{w(administration)}</p>;
     if (role === 'administrator') {
       return (
-        <Links
-          onSignOut={() => void act(api.signOut)}
-          onTrouble={(error) => void act(() => Promise.reject(error))}
-        />
+        <>
+          <Links
+            onSignOut={() => void act(api.signOut)}
+            onTrouble={(error) => void act(() => Promise.reject(error))}
+          />
+          <Condition />
+        </>
       );
     }
     if (!password || anew) {
@@ -127,6 +130,36 @@ function Secrets({
         {w(code ? 'set' : 'sign_in')}
       </button>
     </form>
+  );
+}
+
+const LOOK_EVERY_MS = 5_000;
+const mb = (bytes: number) => Math.round(bytes / 1_048_576);
+
+/** How the box is: what it needs and should at most, and what is wrong. */
+function Condition() {
+  const [state, setState] = useState<State | null>(null);
+  useEffect(() => {
+    const look = () => void api.state().then(setState, () => setState(null));
+    look();
+    const looks = setInterval(look, LOOK_EVERY_MS);
+    return () => clearInterval(looks);
+  }, []);
+  if (state === null) return null;
+  const { memory, connections, problems } = state;
+  return (
+    <section id="state">
+      <h2>{w('state')}</h2>
+      {memory.used_bytes !== null && (
+        <p>{w('memory', { used: mb(memory.used_bytes), most: mb(memory.bound_bytes) })}</p>
+      )}
+      <p>{w('connections', connections)}</p>
+      {problems.map(({ code, subject, text }) => (
+        <p key={code + subject} class="warn">
+          {text}
+        </p>
+      ))}
+    </section>
   );
 }
 

@@ -15,6 +15,9 @@ const en = {
   https_off:
     'The box is administered over HTTPS only, and there is none at present: the status says why. [access] administration = "lan" in the settings allows plain HTTP.',
   not_from_here: 'The settings do not allow administration from your address.',
+  state: 'State of the box',
+  memory: 'Memory: {used} of {most} MB at most',
+  connections: 'Connections: {now} of {most} at most',
   links: 'Links',
   links_help:
     'Each person gets a link of their own. Whoever has it can watch, from anywhere, until you revoke it.',
@@ -52,6 +55,9 @@ const ko: typeof en = {
   https_off:
     '박스 관리는 HTTPS로만 할 수 있는데 지금 HTTPS가 없습니다. 이유는 상태에 있습니다. 설정의 [access] administration = "lan"은 HTTP를 허용합니다.',
   not_from_here: '설정에 따라 이 주소에서는 관리할 수 없습니다.',
+  state: '박스 상태',
+  memory: '메모리: {used} MB (한도 {most} MB)',
+  connections: '연결: {now}개 (한도 {most}개)',
   links: '링크',
   links_help: '사람마다 자기 링크를 줍니다. 링크를 가진 사람은 취소할 때까지 어디서나 볼 수 있습니다.',
   name: '누구',

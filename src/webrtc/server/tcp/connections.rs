@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::connection::Connection;
+use crate::access::Sources;
 use crate::webrtc::ice::Path;
 use crate::webrtc::sending::Batch;
 use crate::webrtc::server::lock;
@@ -19,25 +20,28 @@ const MOST_UNPROVEN_OF_ONE: usize = 128;
 
 pub(in crate::webrtc::server) struct Connections {
     most: usize,
+    sources: Sources,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    all: HashMap<Path, Arc<Connection>>,
+    all: HashMap<Path, Entry>,
     /// How many there are of each origin.
     of: HashMap<Origin, usize>,
     /// Those that have proven nothing, in order.
     unproven: VecDeque<Path>,
 }
 
-fn origin(path: &Path) -> Option<Origin> {
-    Origin::of(Some(path.peer.ip()))
+struct Entry {
+    connection: Arc<Connection>,
+    /// As it was counted when it came.
+    from: Option<Origin>,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, table: Mutex::default() }
+    pub(super) fn new(most: usize, sources: Sources) -> Self {
+        Self { most, sources, table: Mutex::default() }
     }
 
     /// Takes a connection in, for which another may have to go; false when there is no room.
@@ -46,19 +50,20 @@ impl Connections {
         let mut table = lock(&self.table);
         // The one before on the same addresses is over, or there could not be another.
         table.close(&path);
-        let from = origin(&path);
-        let is_of_one = |other: &&Path| from.is_some() && origin(other) == from;
-        if table.unproven.iter().filter(is_of_one).count() >= MOST_UNPROVEN_OF_ONE
+        let from = Origin::of(&self.sources, Some(path.peer.ip()));
+        let own = table.unproven.iter().filter(|other| from.is_some() && table.origin(other) == from);
+        let (first, count) = (own.clone().next().copied(), own.count());
+        if count >= MOST_UNPROVEN_OF_ONE
             || from.and_then(|from| table.of.get(&from)).is_some_and(|count| *count >= self.most_of_one())
         {
-            let Some(first) = table.unproven.iter().find(is_of_one).copied() else { return false };
+            let Some(first) = first else { return false };
             table.close(&first);
         }
         if table.unproven.len() >= MOST_UNPROVEN || table.all.len() >= self.most {
             let Some(first) = table.unproven.front().copied() else { return false };
             table.close(&first);
         }
-        table.all.insert(path, connection.clone());
+        table.all.insert(path, Entry { connection: connection.clone(), from });
         table.unproven.push_back(path);
         from.map(|from| *table.of.entry(from).or_default() += 1);
         true
@@ -72,8 +77,8 @@ impl Connections {
     /// A path's viewer has proven to know a session's password.
     pub(in crate::webrtc::server) fn prove(&self, path: &Path) {
         let mut table = lock(&self.table);
-        let Some(connection) = table.all.get(path).filter(|connection| !connection.is_proven()) else { return };
-        connection.prove();
+        let Some(entry) = table.all.get(path).filter(|entry| !entry.connection.is_proven()) else { return };
+        entry.connection.prove();
         table.unproven.retain(|unproven| unproven != path);
     }
 
@@ -85,7 +90,7 @@ impl Connections {
     /// Closes a path's connection, unless it has proven something before.
     pub(in crate::webrtc::server) fn close_unproven(&self, path: &Path) {
         let mut table = lock(&self.table);
-        if table.all.get(path).is_some_and(|connection| !connection.is_proven()) {
+        if table.all.get(path).is_some_and(|entry| !entry.connection.is_proven()) {
             table.close(path);
         }
     }
@@ -99,7 +104,8 @@ impl Connections {
     /// A connection has ended; false when it was let go before.
     pub(super) fn leave(&self, connection: &Arc<Connection>) -> bool {
         let mut table = lock(&self.table);
-        let is_there = table.all.get(&connection.path()).is_some_and(|other| Arc::ptr_eq(other, connection));
+        let is_there =
+            table.all.get(&connection.path()).is_some_and(|other| Arc::ptr_eq(&other.connection, connection));
         if is_there {
             table.close(&connection.path());
         }
@@ -107,7 +113,7 @@ impl Connections {
     }
 
     pub(super) fn get(&self, path: &Path) -> Option<Arc<Connection>> {
-        lock(&self.table).all.get(path).cloned()
+        lock(&self.table).all.get(path).map(|entry| entry.connection.clone())
     }
 
     /// Sends one datagram along a path, if its connection is there still.
@@ -129,11 +135,15 @@ impl Connections {
 }
 
 impl Table {
+    fn origin(&self, path: &Path) -> Option<Origin> {
+        self.all.get(path)?.from
+    }
+
     fn close(&mut self, path: &Path) {
-        let Some(connection) = self.all.remove(path) else { return };
+        let Some(Entry { connection, from }) = self.all.remove(path) else { return };
         connection.close();
         self.unproven.retain(|unproven| unproven != path);
-        if let Some(from) = origin(path)
+        if let Some(from) = from
             && let Some(count) = self.of.get_mut(&from)
         {
             *count -= 1;

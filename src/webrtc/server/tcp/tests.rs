@@ -17,7 +17,7 @@ struct Bench {
 
 impl Bench {
     fn start(most: usize) -> Self {
-        let (listener, arrivals) = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), most).unwrap();
+        let (listener, arrivals) = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), (most, Sources::default())).unwrap();
         let (address, connections) = (listener.socket.local_addr().unwrap(), listener.connections());
         let stop = CancellationToken::new();
         listener.start(stop.clone()).unwrap();

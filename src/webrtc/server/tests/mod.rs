@@ -33,7 +33,17 @@ impl Transform for AsItIs {
 fn config(listen: SocketAddr, max_viewers: usize) -> Config {
     let local_addresses = || vec![IpAddr::from([127, 0, 0, 1])];
     let pacing = Pacing { live_bps: None, join_bps: 100_000_000 };
-    Config { listen, public_addresses: vec![], local_addresses, max_viewers, threads: 1, pacing, lip_sync: false }
+    let sources = crate::access::Sources::default();
+    Config {
+        listen,
+        public_addresses: vec![],
+        local_addresses,
+        max_viewers,
+        threads: 1,
+        pacing,
+        lip_sync: false,
+        sources,
+    }
 }
 
 struct TestBox {

@@ -41,10 +41,11 @@ impl Worker {
 
     fn begin(&mut self, asked: Asked, reply: Reply<Result<Created, CreateError>>) {
         let name = asked.viewer.stream().clone();
-        let waiting: usize = self.streams.values().map(|stream| stream.waiting.len()).sum();
+        let waiting: Vec<_> =
+            self.streams.values().flat_map(|stream| &stream.waiting).map(|waiting| waiting.origin).collect();
         let now = self.clock.now();
-        let newcomer = Origin::of(asked.viewer.from());
-        match room::find(&self.places(now), waiting, self.config.max_viewers, newcomer) {
+        let origin = Origin::of(&self.config.sources, asked.viewer.from());
+        match room::find(&self.places(now), &waiting, self.config.max_viewers, origin) {
             Ok(gives_way) => gives_way.into_iter().for_each(|key| self.end(key, Ended::GaveWay)),
             Err(full) => {
                 let _ = reply.send(Err(full));
@@ -53,7 +54,7 @@ impl Worker {
         }
         let until = now + PICTURE_WAIT;
         let stream = self.stream_of(&asked.viewer);
-        stream.waiting.push(Waiting { until, asked, reply });
+        stream.waiting.push(Waiting { until, origin, asked, reply });
         self.answer_waiting(&name);
     }
 
@@ -61,12 +62,16 @@ impl Worker {
         let of = |(key, entry): (&Key, &Entry)| {
             let is_joining = matches!(entry.session.phase(), Phase::Checking | Phase::Handshaking);
             let joining = is_joining.then(|| now.saturating_duration_since(entry.asked));
-            Taken { key: *key, origin: Origin::of(entry.viewer.from()), joining }
+            Taken { key: *key, origin: entry.origin, joining }
         };
         self.sessions.iter().map(of).collect()
     }
 
-    pub(super) fn create(&mut self, Asked { offer, viewer, lip_sync }: Asked) -> Result<Created, CreateError> {
+    pub(super) fn create(
+        &mut self,
+        Asked { offer, viewer, lip_sync }: Asked,
+        origin: Option<Origin>,
+    ) -> Result<Created, CreateError> {
         let now = self.clock.now();
         let name = viewer.stream().clone();
         let id = viewer.session().to_owned();
@@ -116,6 +121,7 @@ impl Worker {
         let entry = Entry {
             id: id.clone(),
             viewer,
+            origin,
             stream,
             session,
             asked: now,

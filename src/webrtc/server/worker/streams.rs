@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use super::super::random::random;
 use super::super::shard::{Joiner, Key};
 use super::super::{Asked, CreateError, Created, Reply, lock, log_name};
+use super::room::Origin;
 use super::{MOST_AT_ONCE, Worker};
 use crate::hub::{Delivery, Rendition, Subscription, Viewer};
 use crate::media::StreamName;
@@ -38,6 +39,7 @@ pub(super) type Deliveries = FuturesUnordered<Pin<Box<dyn Future<Output = Delive
 /// An offer whose answer needs the parameter sets of a stream that has only just begun.
 pub(super) struct Waiting {
     pub(super) until: Instant,
+    pub(super) origin: Option<Origin>,
     pub(super) asked: Asked,
     pub(super) reply: Reply<Result<Created, CreateError>>,
 }
@@ -178,8 +180,8 @@ impl Worker {
         if stream.fanout.profile().is_none() {
             return;
         }
-        for Waiting { asked, reply, .. } in std::mem::take(&mut stream.waiting) {
-            let created = self.create(asked);
+        for Waiting { origin, asked, reply, .. } in std::mem::take(&mut stream.waiting) {
+            let created = self.create(asked, origin);
             self.reply_created(name, reply, created);
         }
     }
