@@ -279,12 +279,16 @@ impl App {
         let mut doors = vec![http::Door { listener: pages, tls: None }];
         if let Some(https) = https {
             tracing::info!("HTTPS on TCP port {}", https.address.port());
-            let (encrypted, keeper) = https.open(relay_handle);
+            let (encrypted, keeper, acme) = https.open(relay_handle);
             doors.extend(encrypted);
-            let keeping = keeper.run();
             let until = stopping.clone();
-            let keeping = async move { until.run_until_cancelled(keeping).await };
+            let keeping = async move { until.run_until_cancelled(keeper.run()).await };
             parts.start("what keeps the certificates", keeping.map(|_| Ok(())));
+            if let Some(acme) = acme {
+                let until = stopping.clone();
+                let keeping = async move { until.run_until_cancelled(acme.run()).await };
+                parts.start("what keeps the public names certified", keeping.map(|_| Ok(())));
+            }
         }
         let proxies = settings.http.trusted_proxies.clone();
         parts.start("the web server", http::serve(doors, proxies, handles, stopping.cancelled_owned()));

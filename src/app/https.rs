@@ -11,9 +11,9 @@ use tokio_rustls::rustls::ServerConfig;
 use super::{Failure, Machine, bind_tcp, convert, refused};
 use crate::clock::Clock;
 use crate::problems::{Problem, Problems};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::system::{self, local_addresses};
-use crate::tls::{Config, Keeper, NotKept};
+use crate::tls::{Acme, Config, Keeper, NotKept, acme};
 use crate::{http, turn};
 
 /// Where 443 leads to the port on the SD-card box (`overlay/etc/nftables.conf`).
@@ -36,19 +36,21 @@ pub(super) struct Https {
     pub(super) config: Arc<ServerConfig>,
     pub(super) told: http::Https,
     pub(super) keeper: Keeper,
+    /// What keeps public names certified, where there are any.
+    pub(super) acme: Option<Acme>,
     pub(super) address: SocketAddr,
 }
 
 impl Https {
     /// Where connections come in, of which `relay` serves those for TURN; and what keeps their certificates.
-    pub(super) fn open(self, relay: Option<turn::Handle>) -> (Vec<http::Door>, Keeper) {
-        let Self { listener, relay_listener, config, keeper, .. } = self;
+    pub(super) fn open(self, relay: Option<turn::Handle>) -> (Vec<http::Door>, Keeper, Option<Acme>) {
+        let Self { listener, relay_listener, config, keeper, acme, .. } = self;
         let door = |listener, pages| {
             let tls = http::Tls { config: config.clone(), relay: relay.clone(), pages };
             http::Door { listener, tls: Some(tls) }
         };
         let doors = [Some(door(listener, true)), relay_listener.map(|listener| door(listener, false))];
-        (doors.into_iter().flatten().collect(), keeper)
+        (doors.into_iter().flatten().collect(), keeper, acme)
     }
 }
 
@@ -79,8 +81,14 @@ pub(super) fn bind(
     match certified(config, &listener, clock, problems) {
         Ok((config, keeper, address)) => {
             let port = if boxed { WELL_KNOWN } else { address.port() };
-            let told = http::Https { port, authority: keeper.authority().clone(), redirect: settings.https.redirect };
-            Ok(Some(Https { listener, relay_listener, config, told, keeper, address }))
+            let acme = settings.acme.as_ref().map(|wanted| keeper.acme(order(wanted)));
+            let told = http::Https {
+                port,
+                authority: keeper.authority().clone(),
+                redirect: settings.https.redirect,
+                public: acme.as_ref().map(Acme::public),
+            };
+            Ok(Some(Https { listener, relay_listener, config, told, keeper, acme, address }))
         }
         Err(error) => {
             let text = format!(
@@ -91,6 +99,22 @@ pub(super) fn bind(
             problems.raise(Problem { code: "https_off", subject: "https".into(), text });
             Ok(None)
         }
+    }
+}
+
+fn order(wanted: &settings::Acme) -> acme::Config {
+    acme::Config {
+        names: wanted.names.clone(),
+        email: wanted.email.clone(),
+        method: match wanted.challenge {
+            settings::Challenge::Http01 => acme::Method::Http01,
+            settings::Challenge::TlsAlpn01 => acme::Method::TlsAlpn01,
+            settings::Challenge::Dns01 => acme::Method::Dns01,
+        },
+        directory: wanted.directory.clone(),
+        authority: wanted.authority.clone(),
+        hook: wanted.dns_hook.clone(),
+        wait: wanted.dns_wait,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::problems::Problems;
 use crate::update::Updates;
 use crate::{sheet, tally, turn, webrtc};
 
+mod acme;
 mod address;
 mod admission;
 mod caller;
@@ -280,6 +281,7 @@ impl Routes {
             .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
             .layer(middleware::from_fn_with_state(handles.clone(), secure::redirect))
             .layer(middleware::from_fn_with_state(handles.clone(), captive::stand_in))
+            .layer(middleware::from_fn_with_state(handles.clone(), acme::answer))
             .layer(middleware::map_response(harden))
             .with_state(handles.clone())
     }

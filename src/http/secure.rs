@@ -59,7 +59,7 @@ mod tests {
     async fn ask(from: &str, secure: bool, method: Method, path: &str, host: &str) -> Response {
         let mut bench = Bench::new();
         let authority = Authority { name: "n".into(), der: Vec::new(), pem: String::new() };
-        bench.handles.https = Some(Https { port: 443, authority, redirect: true });
+        bench.handles.https = Some(Https { port: 443, authority, redirect: true, public: None });
         let mut request = Request::builder().method(method).uri(path).header("host", host).body(Body::empty()).unwrap();
         request.extensions_mut().insert(Caller { address: from.parse().unwrap(), secure, vouched: false });
         crate::http::router(bench.handles.clone()).oneshot(request).await.unwrap()

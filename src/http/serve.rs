@@ -31,6 +31,7 @@ use tower::ServiceExt;
 use super::caller::{Caller, Proxies};
 use super::turn;
 use super::unvouched::Unvouched;
+use crate::tls::ACME_TLS;
 pub(super) use body::BuiltIn;
 use body::{Answering, Held, Punctual};
 pub use connections::Connections;
@@ -185,6 +186,8 @@ impl Server {
         let local = stream.local_addr();
         let handshake = stopping.run_until_cancelled(TlsAcceptor::from(tls.config).accept(stream));
         match tokio::time::timeout(FIRST_REQUEST_WITHIN, handshake).await {
+            // An ACME server has seen what it looked for, and says nothing (RFC 8737 §3).
+            Ok(Some(Ok(stream))) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {}
             Ok(Some(Ok(mut stream))) => {
                 let first = stopping.run_until_cancelled(stream.read_u8()).await;
                 let Some(Ok(first)) = first else { return };

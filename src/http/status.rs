@@ -1,15 +1,16 @@
 //! `GET /api/v1/status`: the state of the whole box in one answer. Documented in `docs/api.md`.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use time::OffsetDateTime;
 
-use super::Handles;
 use super::serve::connections;
 use super::wire::{ProblemReport, Tally, TrackReport};
+use super::{Handles, Https};
 use crate::access::{Publishing, Summary};
 use crate::hub::{SourceStatus, StreamStatus, TransportStats};
 use crate::media::TransformProblem;
@@ -26,8 +27,40 @@ struct Status<'a> {
     tally: Tally<'a>,
     connections: ConnectionsReport,
     memory: MemoryReport,
+    https: Option<HttpsReport>,
     problems: Vec<ProblemReport>,
     access: AccessReport,
+}
+
+#[derive(Serialize)]
+struct HttpsReport {
+    port: u16,
+    public: Option<PublicReport>,
+}
+
+/// The names that a public authority certifies.
+#[derive(Serialize)]
+struct PublicReport {
+    names: Vec<String>,
+    valid_until: Option<String>,
+}
+
+impl From<&Https> for HttpsReport {
+    fn from(https: &Https) -> Self {
+        let public = https.public.as_ref().map(|public| PublicReport {
+            names: public.names().to_vec(),
+            valid_until: public.valid_until().map(rfc3339),
+        });
+        Self { port: https.port, public }
+    }
+}
+
+/// `2026-11-21T16:40:00Z` (RFC 3339 §5.6).
+fn rfc3339(time: SystemTime) -> String {
+    let time = OffsetDateTime::from(time);
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second) = time.to_hms();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
 }
 
 /// Who may do what. No secret is in it.
@@ -91,6 +124,7 @@ pub(super) async fn status(State(handles): State<Handles>) -> Response {
             most_http_2: connections::MOST_HTTP_2,
         },
         memory: MemoryReport { used_bytes: (handles.memory.used)(), bound_bytes: handles.memory.bound_bytes },
+        https: handles.https.as_ref().map(HttpsReport::from),
         problems: handles.problems.list().into_iter().map(ProblemReport::from).collect(),
         access: handles.access.summary().into(),
     };

@@ -12,7 +12,7 @@ use super::captive::{pages, plain_page};
 use super::language::Language;
 use super::refusal::Refused;
 use super::{Handles, ice};
-use crate::tls::Authority;
+use crate::tls::{self, Authority};
 
 /// The page, below which the files are.
 pub(super) const PAGE: &str = "/trust";
@@ -26,6 +26,8 @@ pub struct Https {
     pub authority: Authority,
     /// Whether whoever comes over HTTP is sent to HTTPS.
     pub redirect: bool,
+    /// The names that a public authority certifies; `None`: there are none.
+    pub public: Option<tls::Public>,
 }
 
 impl Https {
@@ -233,7 +235,7 @@ mod tests {
     fn bench() -> Bench {
         let mut bench = Bench::new();
         let authority = Authority { name: "ReturnFeed <x>".into(), der: vec![1, 2, 3], pem: "PEM".into() };
-        bench.handles.https = Some(Https { port: 8443, authority, redirect: false });
+        bench.handles.https = Some(Https { port: 8443, authority, redirect: false, public: None });
         bench
     }
 

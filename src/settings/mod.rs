@@ -9,6 +9,7 @@
 //! The keys, with their defaults, are described in `docs/config.md` and `docs/returnfeed.example.toml`.
 
 mod access;
+mod acme;
 mod bind;
 mod environment;
 #[doc(hidden)]
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use access::{Access, Administration};
+pub use acme::{Acme, Challenge, LETS_ENCRYPT};
 pub use bind::describe_bind_error;
 pub use environment::Environment;
 pub use identity::{Identity, IdentityError};
@@ -69,6 +71,8 @@ pub struct Settings {
     pub http: Http,
     /// `[https]`: the same, encrypted.
     pub https: Https,
+    /// `[acme]`: a certificate for public names; `None`: there is none.
+    pub acme: Option<Acme>,
     /// `[srt]`: where encoders send to.
     pub srt: Srt,
     /// `[webrtc]`: where browsers get the picture from.
@@ -355,6 +359,7 @@ impl Settings {
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let fixed = [
             ("https", self.https != new.https),
+            ("acme", self.acme != new.acme),
             ("http.trusted_proxies", self.http.trusted_proxies != new.http.trusted_proxies),
             ("srt.latency_ms", self.srt.latency != new.srt.latency),
             ("webrtc.public_addresses", self.webrtc.public_addresses != new.webrtc.public_addresses),

@@ -16,6 +16,7 @@ use super::{LARGEST_FILE, Mistake, Settings, SettingsError};
 use kinds::{listen_address, wrong_type};
 
 mod access;
+mod acme;
 mod kinds;
 mod lamps;
 mod sections;
@@ -121,7 +122,7 @@ impl Reader<'_> {
 
     fn document(&mut self, document: &DeTable<'_>) {
         let mut listens: Vec<(&'static str, Span)> = Vec::new();
-        let (mut address, mut strip, mut lamps) = (None, None, Vec::new());
+        let (mut address, mut strip, mut lamps, mut acme) = (None, None, Vec::new(), None);
         for (key, value) in document {
             let section = schema::SECTIONS.into_iter().find(|section| section.name == key.get_ref().as_ref());
             let Some(section) = section else {
@@ -134,6 +135,10 @@ impl Reader<'_> {
                     "srt" => self.srt(&table, &mut listens),
                     "webrtc" => self.webrtc(&table, &mut listens),
                     "https" => self.https(&table, &mut listens),
+                    "acme" => {
+                        self.acme(&table);
+                        acme = Some(table.span);
+                    }
                     "turn" => self.turn(&table, &mut listens),
                     "sound" => self.sound(&table),
                     "network" => self.network(&table, &mut address),
@@ -149,6 +154,7 @@ impl Reader<'_> {
                 }
             }
         }
+        self.acme_needs_https(acme.as_ref());
         self.listens(&listens);
         self.networks(address.as_ref());
         self.lamps(&lamps, strip.as_ref());

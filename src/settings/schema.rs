@@ -34,6 +34,11 @@ impl Section {
 pub(super) const HTTP: Section = Section { name: "http", repeats: false, keys: &["listen", "trusted_proxies"] };
 pub(super) const HTTPS: Section =
     Section { name: "https", repeats: false, keys: &["enabled", "listen", "certificate", "key", "redirect"] };
+pub(super) const ACME: Section = Section {
+    name: "acme",
+    repeats: false,
+    keys: &["names", "email", "challenge", "directory", "authority", "dns_hook", "dns_wait_s"],
+};
 pub(super) const SRT: Section =
     Section { name: "srt", repeats: false, keys: &["listen", "latency_ms", "passphrase", "key"] };
 pub(super) const WEBRTC: Section = Section {
@@ -76,9 +81,9 @@ pub(super) const LAMP: Section = Section {
 pub(super) const STRIP: Section = Section { name: "strip", repeats: false, keys: &["leds", "order", "device"] };
 
 /// Every section there is.
-pub(super) const SECTIONS: [&Section; 16] = [
-    &HTTP, &HTTPS, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &ACCESS, &LOG, &STREAM, &CAMERA,
-    &LAMP, &STRIP,
+pub(super) const SECTIONS: [&Section; 17] = [
+    &HTTP, &HTTPS, &ACME, &SRT, &WEBRTC, &TURN, &SOUND, &NETWORK, &WIFI, &VMIX, &RELAY, &ACCESS, &LOG, &STREAM,
+    &CAMERA, &LAMP, &STRIP,
 ];
 
 /// The candidate a person most likely meant, if one is near enough.

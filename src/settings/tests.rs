@@ -74,6 +74,37 @@ fn https_is_on_where_it_is_asked_for_and_on_a_box_unless_it_is_switched_off() {
 }
 
 #[test]
+fn a_public_name_needs_https_and_what_its_challenge_needs() {
+    let acme = parse("acme.names = ['Return.Example.com', '방송.한국']").acme.unwrap();
+    assert_eq!(acme.names, ["return.example.com", "xn--vh3b23h.xn--3e0b707e"]);
+    assert_eq!((acme.challenge, acme.directory.as_str()), (Challenge::Http01, LETS_ENCRYPT));
+    assert_eq!(parse("acme.names = ['a.example.com']").https.address(false), Some(HTTPS_EVERYWHERE));
+    let own = "acme.directory = 'https://ca.studio.internal/acme'\nacme.authority = '/root.pem'";
+    parse(&format!("acme.names = ['box.studio.internal']\n{own}"));
+    let by_dns = "acme.names = ['*.example.com']\nacme.challenge = 'dns-01'\nacme.dns_hook = '/hook'";
+    assert_eq!(parse(by_dns).acme.unwrap().dns_hook, Some("/hook".into()));
+    for (wrong, what) in [
+        ("[acme]", "[acme] has no `names`"),
+        ("acme.names = []", "`names` has 0 names, not 1 to 20"),
+        ("acme.names = ['a.example.com', 'A.example.com']", "`names` names this twice"),
+        ("acme.names = ['192.168.1.20']", "`192.168.1.20` is an address, and this is for names"),
+        ("acme.names = ['returnfeed.local']", "`returnfeed.local` is known on its own network alone"),
+        ("acme.names = ['box.lan']", "`box.lan` is no name of the public DNS"),
+        ("acme.names = ['*.example.com']", "`*.example.com` can be confirmed by challenge = \"dns-01\" alone"),
+        ("acme.names = ['a.example.com']\nacme.challenge = 'dns-01'", "challenge = \"dns-01\" without a `dns_hook`"),
+        ("acme.names = ['a.example.com']\nacme.dns_hook = '/hook'", "`dns_hook` says nothing without"),
+        ("acme.names = ['a.example.com']\nacme.dns_wait_s = 3601", "`dns_wait_s` must be 0 to 3600"),
+        ("acme.names = ['a.example.com']\nacme.directory = 'http://a.b/'", "`http://a.b/` is no https:// address"),
+        ("acme.names = ['a.example.com']\nacme.email = 'crew'", "`crew` is no address of mail"),
+        ("acme.names = ['a.example.com']\nhttps.enabled = false", "[acme] is for HTTPS, which is switched off"),
+    ] {
+        let error = Settings::parse("f", wrong).unwrap_err().to_string();
+        assert!(error.contains(what), "{wrong}: {error}");
+    }
+    assert_eq!(Settings::default().needs_restart(&parse(by_dns)), ["https", "acme"]);
+}
+
+#[test]
 fn proxies_that_are_believed_are_addresses_and_networks_and_never_everybody() {
     let settings = parse("http.trusted_proxies = ['127.0.0.1', '::1', '10.1.2.3/8', '::ffff:192.168.1.5']");
     let networks: Vec<_> = settings.http.trusted_proxies.iter().map(ToString::to_string).collect();
@@ -120,6 +151,8 @@ fn the_example_shows_every_key_with_its_default() {
     assert!(settings.relay.listen.take().is_some() && !std::mem::take(&mut settings.relay.from).is_empty());
     assert!(settings.https.own.take().is_some() && settings.https.enabled.take().is_some());
     assert_eq!(settings.https.listen.take(), Some(HTTPS_EVERYWHERE));
+    let acme = settings.acme.take().unwrap();
+    assert_eq!((acme.directory.as_str(), acme.dns_wait), (LETS_ENCRYPT, Duration::from_secs(60)));
     assert_eq!(settings, Settings::default());
 }
 
@@ -222,7 +255,7 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         (
             "zebra = 1",
             &[
-                "1:1: unknown key `zebra`; the sections are [http], [https], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [access], [log], [[stream]], [[camera]], [[lamp]], [strip]",
+                "1:1: unknown key `zebra`; the sections are [http], [https], [acme], [srt], [webrtc], [turn], [sound], [network], [wifi], [vmix], [relay], [access], [log], [[stream]], [[camera]], [[lamp]], [strip]",
             ],
         ),
         (

@@ -41,6 +41,15 @@ impl Calendar {
         dates::today(self.wall(), self.built, self.certain())
     }
 
+    /// Whether the clock itself can be right.
+    pub(super) fn is_known(&self) -> bool {
+        dates::is_plausible(self.wall(), self.built, self.certain())
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Keeps the last time that is certain to have been, when that is another day than the one that is kept.
     pub(super) fn keep(&mut self) {
         let certain = self.certain();

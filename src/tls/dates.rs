@@ -56,6 +56,12 @@ pub(super) fn today(clock: Clock, built: SystemTime, certain: SystemTime) -> Sys
     }
 }
 
+/// Whether the clock itself can be right, so that what others certify may be judged by it: a time server has set it, or it
+/// is after what is `certain`, but for the little by which somebody may have set it back.
+pub(super) fn is_plausible(clock: Clock, built: SystemTime, certain: SystemTime) -> bool {
+    clock.believable(built) && (clock.is_set || certain <= clock.wall + DAY)
+}
+
 /// From when until when a certificate holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
@@ -103,6 +109,22 @@ mod tests {
             let clock = Clock { wall, is_set };
             let certain = super::certain(clock, built(), seen);
             assert_eq!((super::today(clock, built(), certain), certain), (today, kept), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_clock_is_plausible_that_is_after_what_is_certain_and_not_absurd() {
+        let year = DAY * 365;
+        for (wall, is_set, certain, plausible, what) in [
+            (SystemTime::UNIX_EPOCH, false, built(), false, "no battery"),
+            (SystemTime::UNIX_EPOCH, true, built(), false, "no battery, and a time server as bad"),
+            (built() + year, false, built(), true, "set by somebody, on the first start"),
+            (built() + year, false, built() + year * 2, false, "a clock reset"),
+            (built() + year, false, built() + year + DAY / 2, true, "set back by a little"),
+            (built() + year, true, built() + year * 2, true, "a time server"),
+            (built() + year * 60, true, built() + year, false, "a clock gone mad"),
+        ] {
+            assert_eq!(is_plausible(Clock { wall, is_set }, built(), certain), plausible, "{what}");
         }
     }
 

@@ -13,6 +13,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
+use super::acme::challenges::ACME_TLS;
+use super::acme::{self, Acme};
 use super::authority::{Authority, Signer, hexadecimal};
 use super::calendar::Calendar;
 use super::dates::Validity;
@@ -156,8 +158,23 @@ impl Keeper {
         self.signer.authority()
     }
 
-    /// How connections are encrypted: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1, and TURN
-    /// (RFC 7443).
+    /// What keeps public names certified, to be served beside what is served already.
+    pub fn acme(&self, config: acme::Config) -> Acme {
+        let Config { store, clock_is_set, built, .. } = &self.config;
+        let clock = self.calendar.clock().clone();
+        let parts = acme::Parts {
+            store: store.clone(),
+            calendar: Calendar::new(store.clone(), clock.clone(), *clock_is_set, *built),
+            clock,
+            problems: self.problems.clone(),
+            provider: self.provider.clone(),
+            served: self.served.clone(),
+        };
+        Acme::new(config, parts)
+    }
+
+    /// How connections are encrypted: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1, TURN (RFC 7443), and what ACME servers
+    /// look for (RFC 8737).
     ///
     /// # Errors
     /// When the library has no such versions.
@@ -165,7 +182,7 @@ impl Keeper {
         let builder =
             ServerConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions()?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(self.served.clone());
-        config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"stun.turn"].map(<[u8]>::to_vec).into();
+        config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"stun.turn", ACME_TLS].map(<[u8]>::to_vec).into();
         Ok(Arc::new(config))
     }
 

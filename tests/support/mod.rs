@@ -13,6 +13,7 @@ pub mod http;
 pub mod impair;
 pub mod lamps;
 pub mod painter;
+pub mod pebble;
 pub mod receiver;
 pub mod sdp;
 pub mod sight;

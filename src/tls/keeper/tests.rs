@@ -12,6 +12,8 @@ use std::time::UNIX_EPOCH;
 use super::*;
 use crate::clock::ManualClock;
 
+mod acme;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn built() -> SystemTime {
