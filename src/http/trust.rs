@@ -33,8 +33,17 @@ pub struct Https {
 impl Https {
     /// `https://host:port`, where the host is that of the request and fits into an address.
     pub(super) fn origin(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
-        let host = ice::asked_host(uri, headers)?;
-        Some(if self.port == 443 { format!("https://{host}") } else { format!("https://{host}:{}", self.port) })
+        Some(self.at(&ice::asked_host(uri, headers)?))
+    }
+
+    fn at(&self, host: &str) -> String {
+        if self.port == 443 { format!("https://{host}") } else { format!("https://{host}:{}", self.port) }
+    }
+
+    /// Where nobody has to trust anything, while there is a certificate for it.
+    fn public_origin(&self) -> Option<String> {
+        let public = self.public.as_ref().filter(|public| public.valid_until().is_some())?;
+        public.names().iter().find(|name| !name.starts_with('*')).map(|name| self.at(name))
     }
 }
 
@@ -165,12 +174,20 @@ fn words(language: Language, https: &Https, origin: Option<&str>) -> String {
         "<a href=\"trust/returnfeed-ca.pem\">returnfeed-ca.pem</a>",
     );
     let link = origin.map(escaped).map(|origin| format!("<a href=\"{origin}/\">{origin}/</a>")).unwrap_or_default();
+    let spared = https.public_origin().map(|origin| escaped(&origin)).map_or_else(String::new, |origin| match language {
+        Language::English => {
+            format!("<p><b>Nothing of this is needed at <a href=\"{origin}/\">{origin}/</a>, which every device trusts.</b></p>")
+        }
+        Language::Korean => {
+            format!("<p><b><a href=\"{origin}/\">{origin}/</a> 은 모든 기기가 신뢰하므로 아래의 설정이 필요 없습니다.</b></p>")
+        }
+    });
     match language {
         Language::English => pages::html(
             language,
             "Trust this box",
             &format!(
-                "<p>Once a phone trusts this box, the page opens over HTTPS: nobody on the network can read or change it, \
+                "{spared}<p>Once a phone trusts this box, the page opens over HTTPS: nobody on the network can read or change it, \
                  and <b>the screen stays on by itself</b>. Without HTTPS everything else works, but browsers let no page \
                  keep the screen on: set the phone's own screen time-out.</p>\
                  <p>This is done once for each device. The authority is called <b>{name}</b>; it can speak for this box's \
@@ -199,7 +216,7 @@ fn words(language: Language, https: &Https, origin: Option<&str>) -> String {
             language,
             "이 박스 신뢰하기",
             &format!(
-                "<p>휴대전화가 이 박스를 신뢰하면 화면이 HTTPS로 열립니다. 네트워크의 다른 사람이 보거나 바꿀 수 없고, \
+                "{spared}<p>휴대전화가 이 박스를 신뢰하면 화면이 HTTPS로 열립니다. 네트워크의 다른 사람이 보거나 바꿀 수 없고, \
                  <b>화면이 저절로 꺼지지 않습니다</b>. HTTPS가 아니어도 나머지는 모두 되지만 브라우저가 화면을 켜 둘 수 없으니 \
                  휴대전화의 화면 자동 꺼짐 시간을 길게 하십시오.</p>\
                  <p>기기마다 한 번만 하면 됩니다. 인증 기관의 이름은 <b>{name}</b>이고, 이 박스의 이름과 이런 내부 네트워크의 숫자 주소에만 쓰이며 \
@@ -231,6 +248,7 @@ mod tests {
 
     use super::super::tests::Bench;
     use super::*;
+    use crate::tls::Public;
 
     fn bench() -> Bench {
         let mut bench = Bench::new();
@@ -257,6 +275,24 @@ mod tests {
         }
         let korean = bench.ask(Method::GET, "/trust", &[host, ("accept-language", "ko")], "").await;
         assert!(korean.body.contains("이 박스 신뢰하기") && korean.body.contains("https://10.0.0.7:8443/"));
+    }
+
+    #[tokio::test]
+    async fn where_there_is_a_public_name_people_are_sent_there() {
+        let mut bench = bench();
+        assert!(!bench.get("/trust").await.body.contains("Nothing of this is needed"));
+        let public = Public::holding(&["*.studio.tv", "return.studio.tv"]);
+        bench.handles.https.as_mut().unwrap().public = Some(public);
+        for (language, words) in [("en", "Nothing of this is needed"), ("ko", "모든 기기가 신뢰")] {
+            let page = bench.ask(Method::GET, "/trust", &[("accept-language", language)], "").await.body;
+            assert!(page.contains(words) && page.contains("https://return.studio.tv:8443/"), "{page}");
+        }
+        let status: serde_json::Value = serde_json::from_str(&bench.get("/api/v1/status").await.body).unwrap();
+        assert_eq!(status["https"]["port"], 8443);
+        assert_eq!(status["https"]["public"]["names"][1], "return.studio.tv");
+        assert_eq!(status["https"]["public"]["valid_until"], "2026-02-20T00:00:00Z");
+        bench.handles.https.as_mut().unwrap().public = Some(Public::awaiting("return.studio.tv", "t", "a"));
+        assert!(!bench.get("/trust").await.body.contains("Nothing of this is needed"), "there is none yet");
     }
 
     #[tokio::test]

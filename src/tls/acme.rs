@@ -135,6 +135,17 @@ impl Public {
         Self { names: Arc::new([name.to_owned()]), valid_until: Arc::default(), challenges }
     }
 
+    /// One for a test: names with a certificate that holds until 20 February 2026.
+    #[cfg(test)]
+    pub(crate) fn holding(names: &[&str]) -> Self {
+        let valid_until = SystemTime::UNIX_EPOCH + Duration::from_secs(20_504 * 24 * 3600);
+        Self {
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            valid_until: Arc::new(Mutex::new(Some(valid_until))),
+            challenges: Challenges::default(),
+        }
+    }
+
     fn hold(&self, certificate: &Certificate) {
         *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate.validity.ends);
     }
@@ -386,9 +397,6 @@ impl Acme {
         let now = self.parts.clock.now();
         let after = match asked {
             Ok((window, after)) => {
-                if self.suggestion.window != window {
-                    tracing::debug!(?window, "the ACME server suggests when to renew");
-                }
                 self.suggestion.offered = true;
                 self.suggestion.window = window;
                 Some(after)
@@ -410,12 +418,13 @@ impl Acme {
             Client::new(self.config.authority.as_deref(), self.parts.provider.clone(), self.parts.clock.clone())?;
         let account = self.account(&client).await?;
         let (info, after) = account.renewal_info(identifier).await?;
-        if let Some(explanation) = &info.explanation_url {
-            tracing::info!("the ACME server explains when to renew: {}", tame(explanation));
-        }
         let window = Window { start: info.suggested_window.start.into(), end: info.suggested_window.end.into() };
         // A window that ends before it begins says nothing (RFC 9773 §4.2).
-        Ok(((window.start < window.end).then_some(window), after))
+        let window = (window.start < window.end).then_some(window);
+        if let Some(explanation) = info.explanation_url.filter(|_| window != self.suggestion.window) {
+            tracing::info!("the ACME server explains when to renew: {}", tame(&explanation));
+        }
+        Ok((window, after))
     }
 
     fn keep_attempts(&self) {

@@ -104,6 +104,17 @@ async fn a_certificate_is_issued_over_tls_and_outlives_a_restart() -> Result<()>
     let served = async || studio.public("second.studio.test").await.ok().filter(|served| *served != first);
     until("the next certificate", ORDERED_WITHIN, served).await?;
     assert_eq!(studio.orders(), 2);
+    assert_eq!(studio.pebble.log().matches("POST /sign-me-up").count(), 1, "{}", studio.pebble.log());
+    // What is secret is nobody else's, and in no log.
+    let home = studio.appliance.settings_file().with_file_name("");
+    for (fact, secret) in [("acme-account", "key_pkcs8"), ("acme-certificate.pem", "PRIVATE KEY")] {
+        let mode = std::fs::metadata(home.join(fact))?.permissions().mode();
+        let kept = std::fs::read_to_string(home.join(fact))?;
+        assert!(mode & 0o777 == 0o600 && kept.contains(secret), "{fact}");
+        let after = kept.split_once(secret).map_or("", |(_, after)| after);
+        let key = after.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| word.len() > 20).unwrap_or("nothing");
+        assert!(!studio.appliance.log().contains(key), "{fact}");
+    }
     Ok(())
 }
 
@@ -111,7 +122,8 @@ async fn a_certificate_is_issued_over_tls_and_outlives_a_restart() -> Result<()>
 fn hook(dir: &Path, names_port: u16) -> Result<String> {
     let path = dir.join("dns-hook");
     let script = format!(
-        "#!/bin/bash\nset -eu\necho \"$1 $2\" >> '{}/calls'\n\
+        "#!/bin/bash\nset -eu\ncd '{}'\necho \"$1 $2\" >> calls\n\
+         [ ! -e broken ] || {{ echo 'no such zone' >&2; exit 1; }}\n\
          case $1 in present) ask=set-txt body=\"{{\\\"host\\\":\\\"$2\\\",\\\"value\\\":\\\"$3\\\"}}\" ;;\n\
          cleanup) ask=clear-txt body=\"{{\\\"host\\\":\\\"$2\\\"}}\" ;; esac\n\
          exec 3<>/dev/tcp/127.0.0.1/{names_port}\n\
@@ -130,11 +142,17 @@ async fn a_certificate_for_all_names_of_a_domain_is_issued_by_records_of_dns() -
     let mut studio = Studio::open(90 * DAY_S).await?;
     let dir = tempfile::tempdir()?;
     let hook = hook(dir.path(), studio.pebble.names_port())?;
-    let more = format!("challenge = \"dns-01\"\ndns_hook = \"{hook}\"\ndns_wait_s = 0");
-    studio.order(&format!("names = [\"*.studio.test\"]\n{more}")).await?;
+    let order = format!("names = [\"*.studio.test\"]\nchallenge = \"dns-01\"\ndns_hook = \"{hook}\"\ndns_wait_s = ");
+    let calls = "present _acme-challenge.studio.test.\ncleanup _acme-challenge.studio.test.\n";
+    std::fs::write(dir.path().join("broken"), "")?;
+    studio.order(&format!("{order}0")).await?;
+    let told = until("the problem", ORDERED_WITHIN, async || studio.problem().await).await?;
+    assert!(told.contains("failed for _acme-challenge.studio.test.: no such zone."), "{told}");
+    assert_eq!(std::fs::read_to_string(dir.path().join("calls"))?, calls, "also after a failure");
+    std::fs::remove_file(dir.path().join("broken"))?;
+    studio.order(&format!("{order}1")).await?;
     studio.until_public("any.studio.test").await?;
-    let calls = std::fs::read_to_string(dir.path().join("calls"))?;
-    assert_eq!(calls, "present _acme-challenge.studio.test.\ncleanup _acme-challenge.studio.test.\n");
+    assert_eq!(std::fs::read_to_string(dir.path().join("calls"))?, calls.repeat(2));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! A real ACME server, pebble, which looks up names at a name server of the test's own: every name is 127.0.0.1.
 
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -65,7 +65,9 @@ impl Pebble {
             "certificateValidityPeriod": validation.validity_s,
         }});
         std::fs::write(home.path().join("pebble.json"), config.to_string())?;
-        let missing = |error| format!("pebble cannot be started (Debian's package `pebble` has it): {error}");
+        let missing = |error: Box<dyn std::error::Error + Send + Sync>| {
+            format!("pebble cannot be started (Debian's package `pebble` has it): {error}")
+        };
         let at = |port: u16| format!("127.0.0.1:{port}");
         let (names, _) = spawn_logged(
             command("/usr/bin/pebble-challtestsrv")
@@ -73,15 +75,13 @@ impl Pebble {
                 .args([at(dns), "-management".into(), at(names_management)]),
         )
         .map_err(missing)?;
-        let (server, log) = spawn_logged(
-            command("/usr/bin/pebble")
-                .arg("-config")
-                .arg(home.path().join("pebble.json"))
-                .args(["-dnsserver", &at(dns)])
-                // Without the sleeps by which it imitates a slow server; names are confirmed anew for every order.
-                .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0")]),
-        )
-        .map_err(missing)?;
+        let (log, mut server) = (Log::default(), command("/usr/bin/pebble"));
+        server.arg("-config").arg(home.path().join("pebble.json")).args(["-dnsserver", &at(dns)]);
+        // Without the sleeps by which it imitates a slow server; names are confirmed anew for every order.
+        server.envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0")]);
+        server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = server.spawn().map_err(|error| missing(error.into()))?;
+        log.follow(server.stdout.take().ok_or("no stdout")?);
         let pebble = Self { server, names, log, home, port, management, names_management };
         until("pebble", UP_WITHIN, async || {
             let names = TcpStream::connect(("127.0.0.1", pebble.names_management)).await;

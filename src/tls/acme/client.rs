@@ -27,6 +27,9 @@ use crate::clock::Clock;
 /// From looking up the name to the last byte of the answer.
 const WITHIN: Duration = Duration::from_secs(30);
 
+/// For each address that its name has.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+
 /// A chain of certificates is a few KB, a directory one.
 const MOST_BYTES: usize = 256 << 10;
 
@@ -123,6 +126,19 @@ impl HttpClient for Client {
     }
 }
 
+/// One address after the other: where IPv6 leads nowhere, IPv4 has its turn.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match tokio::time::timeout(CONNECTED_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
+}
+
 async fn ask(
     tls: Arc<ClientConfig>,
     mut request: Request<BodyWrapper<Bytes>>,
@@ -138,7 +154,7 @@ async fn ask(
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse().map_err(|_| no_address())?;
 
-    let stream = TcpStream::connect((host.as_str(), authority.port_u16().unwrap_or(443))).await;
+    let stream = connect(&host, authority.port_u16().unwrap_or(443)).await;
     let stream = stream.map_err(|error| Unanswered::Connect(host.clone(), error))?;
     let stream = TlsConnector::from(tls).connect(name, stream).await;
     let stream = stream.map_err(|error| Unanswered::Tls(host.clone(), error))?;

@@ -57,14 +57,15 @@ async fn run_within(program: &Path, action: Action, record: &Record, within: Dur
     command.process_group(0).kill_on_drop(true).env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
-    let group = Group::of(&child);
+    let mut group = Group::of(&child);
     let said = child.stderr.take();
     let running = async { tokio::join!(child.wait(), last_words(said)) };
     let Ok((status, words)) = tokio::time::timeout(within, running).await else {
         return Err(format!("it was not done after {} s", within.as_secs()));
     };
+    // Nobody is left who holds on to what was started, so that its number may be another's by now.
+    group.0 = None;
     let status = status.map_err(|error| error.to_string())?;
-    drop(group);
     match status.success() {
         true => Ok(()),
         false if words.is_empty() => Err(status.to_string()),
@@ -72,7 +73,7 @@ async fn run_within(program: &Path, action: Action, record: &Record, within: Dur
     }
 }
 
-/// A process and those it has started. Dropped, what is left of them is ended.
+/// A process and those it has started. Dropped, they are ended.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -162,10 +163,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_takes_too_long_has_failed() {
+        let error = Script::new("sleep 600").run(Action::Present, Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(error, "it was not done after 0 s");
+    }
+
+    #[tokio::test]
     async fn one_that_hangs_is_ended_with_all_it_has_started() {
-        let script = Script::new("sleep 600 & echo $! > out; wait");
-        let error = script.run(Action::Present, Duration::from_secs(1)).await.unwrap_err();
-        assert_eq!(error, "it was not done after 1 s");
+        let script = Script::new("sleep 600 & echo $! > new; mv new out; wait");
+        let started = async {
+            while script.written().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            ended = script.run(Action::Present, LONG) => panic!("{ended:?}"),
+            () = started => {}
+        }
         let child: i32 = script.written().trim().parse().unwrap();
         // It is gone, or dead and not yet fetched by whoever inherited it.
         for _ in 0..500 {

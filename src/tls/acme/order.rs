@@ -83,8 +83,7 @@ impl Orders<'_> {
                 Method::Http01 => self.challenges.expect_token(challenge.token.clone(), key.as_str().to_owned()),
                 Method::TlsAlpn01 => {
                     let certificate = proof(bare, &key, self.provider);
-                    let certificate =
-                        certificate.map_err(|_| Trouble::Unfit("no certificate can be made for the challenge"))?;
+                    let certificate = certificate.map_err(|error| Trouble::NotMade(error.to_string()))?;
                     self.challenges.expect_name(bare, certificate);
                 }
                 Method::Dns01 => self.present(Record::new(bare, key.dns_value()), prepared).await?,
@@ -150,7 +149,7 @@ impl Orders<'_> {
             let request = params.serialize_request(&key)?;
             Ok((key, request))
         };
-        let (key, request) = made().map_err(|_| Trouble::Unfit("no key can be made for it"))?;
+        let (key, request) = made().map_err(|error| Trouble::NotMade(error.to_string()))?;
         order.finalize_csr(request.der()).await?;
         let chain = order.poll_certificate(&PATIENCE).await?;
         Ok(format!("{}\n{}", chain.trim_end(), key.serialize_pem()))

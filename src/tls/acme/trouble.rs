@@ -29,6 +29,8 @@ pub(super) enum Trouble {
     TooLong,
     /// What was issued is not what was ordered.
     Unfit(&'static str),
+    /// A key or a certificate cannot be made here.
+    NotMade(String),
     /// What is kept cannot be written.
     NotKept(String),
 }
@@ -83,6 +85,7 @@ impl Trouble {
             }
             Self::TooLong => format!("{server} did not decide in time."),
             Self::Unfit(what) => format!("What {server} issued is of no use: {what}."),
+            Self::NotMade(error) => format!("This machine can make no key: {}.", tame(error)),
             Self::NotKept(error) => format!("Nothing can be kept on this machine: {}.", tame(error)),
         }
     }
