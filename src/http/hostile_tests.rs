@@ -67,7 +67,7 @@ impl House {
         let (listen, public_addresses) = ("[::]:3478".parse().unwrap(), vec!["203.0.113.9".parse().unwrap()]);
         bench.handles.ice = Some(Ice { credentials, listen, tls: Some(8443), public_addresses });
         let authority = Authority { name: "n".into(), der: vec![0], pem: "PEM".into() };
-        bench.handles.https = Some(Https { port: 8443, authority, redirect: false });
+        bench.handles.https = Some(Https { port: 8443, authority, redirect: false, public: None });
         let interfaces = || None;
         let parts = Parts { setup_code, policy, interfaces, among_strangers: true, memory: None, clock };
         bench.handles.access = Access::new(parts);
