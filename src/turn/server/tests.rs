@@ -40,7 +40,7 @@ async fn bound(limits: Limits) -> (Rig, Server) {
     };
     let clock = Clock::system();
     let credentials = Credentials::new(&[7; 32], clock.now());
-    let config = Config { listen, media, local_addresses: local, limits };
+    let config = Config { listen, media, local_addresses: local, public_addresses: Vec::new(), limits };
     let (handle, server) = Server::bind(config, tcp, credentials.clone(), clock).unwrap();
     let stop = CancellationToken::new();
     (Rig { credentials, handle, server: listen, media, stop, running: None }, server)
