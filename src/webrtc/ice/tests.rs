@@ -168,7 +168,7 @@ fn the_same_address_over_tcp_is_another_path_and_gives_way_to_the_one_proven_las
     let mut agent = agent();
     let nominating = Ask { nominate: true, ..PLAIN };
     let over_tcp = Path { transport: Transport::Tcp, ..path(1) };
-    let request_of = |ask| Request::read(&request(ask)).unwrap();
+    let request_of = |ask: &Ask<'_>| Request::read(&request(ask)).unwrap();
     handle(&mut agent, now, 1, &nominating).unwrap();
     assert!(!agent.is_proven(&over_tcp));
     agent.handle(later(1), over_tcp, request_of(&Ask { priority: 101, ..nominating })).unwrap();
