@@ -64,7 +64,7 @@ def test_nothing_but_what_is_served_can_be_reached(box):
             pass
     assert open_ports == [80, 443, 8443, 8889]
     listening = box.shell("ss -lntuH | awk '{ print $1, $5 }' | grep -v '127[.]0[.]0[.]'")[1].splitlines()
-    served = {"tcp 8889", "tcp 8443", "tcp 5349", "udp 8890", "udp 8189", "udp 3478", "tcp 3478", "udp 5353", "udp 68", "udp 546"}
+    served = {"tcp 8889", "tcp 8443", "tcp 5349", "udp 8890", "udp 8189", "tcp 8189", "udp 3478", "tcp 3478", "udp 5353", "udp 68", "udp 546"}
     assert {f"{line.split()[0]} {line.rsplit(':', 1)[1]}" for line in listening} <= served
 
 

@@ -308,7 +308,9 @@ impl App {
             callers,
         };
         app.callers.apply(&app.started_with);
-        tracing::info!("page on TCP port {page}, SRT in on UDP port {feed_port}, WebRTC out on UDP port {picture}");
+        tracing::info!(
+            "page on TCP port {page}, SRT in on UDP port {feed_port}, WebRTC out on UDP and TCP port {picture}"
+        );
         Ok(app)
     }
 
@@ -460,6 +462,7 @@ fn bind_turn(
         listen,
         media,
         local_addresses: crate::system::local_addresses,
+        public_addresses: settings.webrtc.public_addresses.clone(),
         limits: turn::Limits::for_viewers(settings.webrtc.max_viewers),
         sources,
     };

@@ -14,6 +14,7 @@ const TARGETS: &[Target] = &[
     ("browser_video", transcode::fuzzing::browser_video),
     ("cookies", http::fuzzing::cookies),
     ("dtls", webrtc::fuzzing::dtls),
+    ("framing", webrtc::fuzzing::framing),
     ("h264", codec::fuzzing::h264),
     ("h264_rewrite", codec::fuzzing::h264_rewrite),
     ("h265", codec::fuzzing::h265),

@@ -15,7 +15,7 @@ use crate::access::{Publishing, Summary};
 use crate::hub::{SourceStatus, StreamStatus, TransportStats};
 use crate::media::TransformProblem;
 use crate::tally::LinkState;
-use crate::webrtc::SessionStatus;
+use crate::webrtc::{SessionStatus, Transport};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -254,6 +254,7 @@ fn link_word(state: LinkState) -> &'static str {
 struct SessionReport {
     stream: String,
     peer: Option<String>,
+    transport: Option<&'static str>,
     state: &'static str,
     connected_for_s: Option<f64>,
     packets: u64,
@@ -278,6 +279,10 @@ impl SessionReport {
         Self {
             stream: session.stream.short(),
             peer: session.peer.map(|peer| peer.to_string()),
+            transport: session.transport.map(|transport| match transport {
+                Transport::Udp => "udp",
+                Transport::Tcp => "tcp",
+            }),
             state: session.state,
             connected_for_s: session.connected.map(|at| age(at).as_secs_f64()),
             packets: session.counts.packets,

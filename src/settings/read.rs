@@ -320,14 +320,18 @@ impl Reader<'_> {
         let udp: Vec<_> = udp.into_iter().chain(turn).collect();
         let lights = relay.listen.map(|listen| (schema::RELAY_LISTEN, listen));
         let encrypted = https.address(false).map(|listen| (schema::HTTPS_LISTEN, listen));
-        let tcp = [(schema::HTTP_LISTEN, http.listen)].into_iter().chain(encrypted);
+        let tcp = [(schema::HTTP_LISTEN, http.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
+        let tcp = tcp.into_iter().chain(encrypted);
         let relayed = encrypted.and(turn).map(|_| (schema::TURN_TLS_LISTEN, self.settings.turn.tls_listen));
         let tcp: Vec<_> = tcp.chain(lights).chain(turn).chain(relayed).collect();
+        // Two that clash by both protocols are told once.
+        let mut told = Vec::new();
         for (protocol, all) in [("UDP", udp), ("TCP", tcp)] {
             for (nth, (key, address)) in all.iter().enumerate() {
                 for (other, taken) in all.iter().take(nth) {
                     let clash = address.port() != 0 && address.port() == taken.port();
-                    if clash && overlap(address.ip(), taken.ip()) {
+                    if clash && overlap(address.ip(), taken.ip()) && !told.contains(&[*key, *other]) {
+                        told.push([*key, *other]);
                         self.taken(given, protocol, address.port(), [*key, *other]);
                     }
                 }

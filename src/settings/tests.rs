@@ -569,6 +569,8 @@ fn addresses_overlap_only_within_their_family_and_protocol() {
 fn the_relay_needs_ports_of_its_own_unless_it_is_off() {
     for (text, wrong) in [
         ("webrtc.listen = '[::]:3478'", "1:17: UDP port 3478 is already taken by [turn] listen"),
+        ("http.listen = '[::]:8189'", "1:15: TCP port 8189 is already taken by [webrtc] listen"),
+        ("webrtc.listen = '[::]:8889'", "1:17: TCP port 8889 is already taken by [http] listen"),
         ("http.listen = '[::]:3478'", "1:15: TCP port 3478 is already taken by [turn] listen"),
         ("[turn]\nlisten = '0.0.0.0:8890'", "2:10: UDP port 8890 is already taken by [srt] listen"),
         ("[turn]\nlisten = '0.0.0.0:8889'", "2:10: TCP port 8889 is already taken by [http] listen"),

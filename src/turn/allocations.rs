@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,9 @@ pub struct Media {
     pub listen: SocketAddr,
     /// The box's own addresses, best first.
     pub own: Vec<IpAddr>,
+    /// What a router is reached at that forwards the media port to the box: the box has no such address, and yet browsers
+    /// are told them.
+    pub public: Vec<IpAddr>,
 }
 
 impl Media {
@@ -88,8 +91,40 @@ impl Media {
         }
     }
 
+    /// Where what is sent to a peer goes; `None` for whatever is not the box's media. To a public address it goes by a
+    /// loopback address that stands for it and for no other, so that by where an answer comes from it is known which
+    /// one was asked: browsers take no answer of another.
+    fn way_to(&self, peer: SocketAddr) -> Option<SocketAddr> {
+        let ip = peer.ip();
+        let ip = if self.hears(ip) { ip } else { self.stand_ins().find(|(public, _)| *public == ip)?.1 };
+        (peer.port() == self.listen.port()).then_some(SocketAddr::new(ip, peer.port()))
+    }
+
+    /// The peer that is known by where something came from.
+    fn known_as(&self, from: SocketAddr) -> SocketAddr {
+        let public = self.stand_ins().find(|(_, stand_in)| *stand_in == from.ip());
+        public.map_or(from, |(public, _)| SocketAddr::new(public, from.port()))
+    }
+
+    /// Public addresses and what stands for each. IPv6 has but one loopback address, and a socket that listens on one
+    /// address hears none: what is left out is no peer.
+    fn stand_ins(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        let (mut four, mut six) = (2..=u8::MAX, std::iter::once(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        let listen = self.listen.ip();
+        let public = self.public.iter().filter(move |ip| listen.is_unspecified() && !self.hears(**ip));
+        let mut stand_in = move |ip: &IpAddr| match ip {
+            IpAddr::V4(_) => four.next().map(|last| IpAddr::from([127, 0, 0, last])),
+            IpAddr::V6(_) => six.next().filter(|_| listen.is_ipv6()),
+        };
+        public.filter_map(move |ip| Some((*ip, stand_in(ip)?))).filter(|(_, stand_in)| !self.own.contains(stand_in))
+    }
+
+    fn is_reached_at(&self, ip: IpAddr) -> bool {
+        self.way_to(SocketAddr::new(ip, self.listen.port())).is_some()
+    }
+
     fn is(&self, peer: SocketAddr) -> bool {
-        peer.port() == self.listen.port() && self.hears(peer.ip())
+        self.way_to(peer).is_some()
     }
 
     /// The box's address to relay from: the one the client asked, where it can be.
@@ -282,6 +317,7 @@ impl Allocations {
     /// when it is sent nothing.
     pub fn heard(&mut self, now: Instant, client: &Client, peer: SocketAddr, data: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(allocation) = self.table.get_mut(client) else { return false };
+        let peer = self.media.known_as(peer);
         let rate = (self.limits.down_bps as f64 / 8.0, DOWN_AT_ONCE);
         let may = self.media.is(peer) && allocation.until > now && allocation.permits(now, peer.ip());
         if !may || !allocation.down.take(now, rate, data.len() as f64) {
@@ -497,25 +533,25 @@ impl Allocations {
         let peer = request.peers().next()??;
         let data = request.value(ATTR_DATA)?.to_vec();
         let is_understood = request.not_understood().is_empty();
-        let may = is_understood && self.may_send(now, client, peer, data.len());
-        may.then_some(Outcome::Relay { peer, data: Cow::Owned(data) })
+        let peer = is_understood.then(|| self.may_send(now, client, peer, data.len())).flatten()?;
+        Some(Outcome::Relay { peer, data: Cow::Owned(data) })
     }
 
     fn channel_data<'m>(&mut self, now: Instant, client: &Client, message: &'m [u8]) -> Option<Outcome<'m>> {
         let (number, data) = framing::read_channel_data(message)?;
         let (peer, until) = *self.table.get(client)?.channels.get(&number)?;
-        let may = now < until && self.may_send(now, client, peer, data.len());
-        may.then_some(Outcome::Relay { peer, data: Cow::Borrowed(data) })
+        let peer = (now < until).then(|| self.may_send(now, client, peer, data.len())).flatten()?;
+        Some(Outcome::Relay { peer, data: Cow::Borrowed(data) })
     }
 
-    fn may_send(&mut self, now: Instant, client: &Client, peer: SocketAddr, bytes: usize) -> bool {
-        let Some(allocation) = self.table.get_mut(client) else { return false };
+    /// Where it goes, if it may.
+    fn may_send(&mut self, now: Instant, client: &Client, peer: SocketAddr, bytes: usize) -> Option<SocketAddr> {
+        let allocation = self.table.get_mut(client)?;
         let rate = (self.limits.up_bps as f64 / 8.0, UP_AT_ONCE);
         // Asked anew for each: the box's addresses change.
-        self.media.is(peer)
-            && now < allocation.until
-            && allocation.permits(now, peer.ip())
-            && allocation.up.take(now, rate, bytes as f64)
+        self.media.way_to(peer).filter(|_| {
+            now < allocation.until && allocation.permits(now, peer.ip()) && allocation.up.take(now, rate, bytes as f64)
+        })
     }
 }
 
@@ -536,7 +572,7 @@ impl Asked {
 
 /// Whether a peer is the box's own media, and can be reached from the allocation.
 fn allowed(media: &Media, allocation: &Allocation, peer: IpAddr) -> Result<(), ErrorCode> {
-    if !media.hears(peer) {
+    if !media.is_reached_at(peer) {
         return Err(CODE_FORBIDDEN);
     }
     match peer.is_ipv6() == allocation.relayed.is_ipv6() {

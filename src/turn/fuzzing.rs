@@ -17,7 +17,8 @@ use crate::clock::Clock;
 pub fn turn(data: &[u8]) {
     static CLOCK: OnceLock<Clock> = OnceLock::new();
     let now = CLOCK.get_or_init(|| Clock::manual().0).now();
-    let media = Media { listen: (Ipv4Addr::LOCALHOST, 8189).into(), own: vec![Ipv4Addr::LOCALHOST.into()] };
+    let (own, public) = (vec![Ipv4Addr::LOCALHOST.into()], Vec::new());
+    let media = Media { listen: (Ipv4Addr::LOCALHOST, 8189).into(), own, public };
     let credentials = Credentials::new(&[7; 32], now);
     let crypto = default_provider().expect("there is cryptography");
     let mut allocations =

@@ -50,6 +50,8 @@ pub struct Config {
     pub media: SocketAddr,
     /// The box's own addresses as they are now, best first; asked again every second.
     pub local_addresses: fn() -> Vec<IpAddr>,
+    /// What a router is reached at that forwards the media port to the box.
+    pub public_addresses: Vec<IpAddr>,
     /// How much anybody may have.
     pub limits: Limits,
     /// As whom addresses count.
@@ -271,10 +273,10 @@ impl Server {
         credentials: Credentials,
         clock: Clock,
     ) -> Result<(Handle, Self), BindError> {
-        let Config { listen, media, local_addresses, limits, sources } = config;
+        let Config { listen, media, local_addresses, public_addresses: public, limits, sources } = config;
         let udp = socket::Bound::bind(listen).map_err(|source| BindError::Socket { listen, source })?;
         let crypto = default_provider().map_err(|err| BindError::Crypto(err.to_string()))?;
-        let media = Media { listen: media, own: local_addresses() };
+        let media = Media { listen: media, own: local_addresses(), public };
         let allocations = Allocations::new(clock.now(), crypto, credentials, (limits, sources.clone()), media);
         let state = Mutex::new(State { allocations, relays: HashMap::new() });
         let (streams, waiting) = (Mutex::default(), Arc::default());

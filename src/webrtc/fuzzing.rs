@@ -8,6 +8,7 @@ use std::time::Duration;
 use rtc_sdp::description::session::SessionDescription;
 
 use super::dtls::{Dtls, DtlsEvent, Fingerprint, FingerprintHash, Identity};
+use super::framing;
 use super::history::History;
 use super::ice::{Agent, Credentials, Path, Request, Transport};
 use super::packetizer::Packetizer;
@@ -40,6 +41,26 @@ pub fn stun(data: &[u8]) {
         assert!(answered.is_err(), "answered without the password");
     }
     assert!(agent.selected().is_none());
+}
+
+/// A connection to the media port, cut in two after as many bytes as its first says: the same frames come out of it as of
+/// the whole, none is longer than what was said, and they are as if written again.
+pub fn framing(data: &[u8]) {
+    let Some((&cut, stream)) = data.split_first() else { return };
+    let frames = |mut read: &[u8], out: &mut Vec<u8>| {
+        let whole = read.len();
+        while let Ok(Some(frame)) = framing::take(&mut read) {
+            assert!(frame.len() <= framing::LONGEST && framing::write(frame, out), "too long");
+        }
+        whole - read.len()
+    };
+    let (mut at_once, mut in_two) = (Vec::new(), Vec::new());
+    let taken = frames(stream, &mut at_once);
+    assert_eq!(stream.get(..taken), Some(&at_once[..]), "not what was sent");
+    let before = stream.get(..usize::from(cut)).unwrap_or(stream);
+    let first = frames(before, &mut in_two);
+    frames(stream.get(first..).unwrap_or_default(), &mut in_two);
+    assert_eq!(at_once, in_two, "cut in two, it is another");
 }
 
 /// Datagrams, each after its length in one byte times eight, where DTLS arrives: no keys without

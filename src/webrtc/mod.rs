@@ -28,5 +28,6 @@ pub mod session;
 pub mod sound;
 pub mod srtp;
 
+pub use ice::Transport;
 pub use sending::Pacing;
 pub use server::{BindError, Config, CreateError, Created, Handle, PatchError, Restarted, Server, SessionStatus};

@@ -128,6 +128,8 @@ async fn two_thousand_hostile_connections_of_each_kind_leave_twenty_viewers_alon
         ("requests that never end", http, b"GET /api/v1/status HTTP/1.1\r\nX-Slow: "),
         ("bodies that never come", http, &offer("v=0")[..offer("v=0").len() - 3]),
         ("relays' connections that say nothing", turn_port, b""),
+        ("connections to the port of media that say nothing", appliance.webrtc_port, b""),
+        ("connections to the port of media that begin a datagram", appliance.webrtc_port, &[0, 100, 0, 1, 0, 80]),
     ] {
         let open = connections(port, words).await;
         println!("{what}: {} open", open.len());

@@ -30,10 +30,16 @@ fn client(transport: Transport, port: u16) -> Client {
 
 impl Rig {
     fn with(limits: Limits) -> Self {
+        Self::behind(limits, &[])
+    }
+
+    /// Behind a router that is reached at these addresses.
+    fn behind(limits: Limits, public: &[&str]) -> Self {
         let now = Clock::manual().0.now();
         let credentials = Credentials::new(&[7; 32], now);
         let own = vec![[192, 168, 1, 20].into(), "fd00::20".parse().unwrap()];
-        let media = Media { listen: "[::]:8189".parse().unwrap(), own };
+        let public = public.iter().map(|ip| ip.parse().unwrap()).collect();
+        let media = Media { listen: "[::]:8189".parse().unwrap(), own, public };
         let sources = Sources::new(|address| address.to_string().starts_with("fd00:"));
         let crypto = default_provider().unwrap();
         let allocations = Allocations::new(now, crypto, credentials.clone(), (limits, sources), media);
@@ -203,6 +209,44 @@ fn a_peer_that_is_not_the_boxs_media_is_refused() {
         assert_eq!((rig.send(&other), rig.bind(0x4001, &other)), (None, 403), "{other}");
         assert_eq!(rig.heard(&other, b"x"), None, "{other}");
     }
+}
+
+#[test]
+fn a_public_address_is_the_media_too_and_its_answers_come_from_it() {
+    let public = ["203.0.113.9", "2001:db8::9", "198.51.100.9", "192.168.1.20", "2001:db8::a"];
+    let mut rig = Rig::behind(Limits::for_viewers(250), &public);
+    rig.challenge();
+    assert_eq!(code(&rig.allocate(&[udp()])), 200);
+    let peers = ["203.0.113.9:8189", "198.51.100.9:8189", MEDIA];
+    for (number, peer) in peers.into_iter().enumerate() {
+        assert_eq!(rig.permit(peer), 200, "{peer}");
+        let way = rig.send(peer).unwrap();
+        assert_eq!(rig.bind(0x4000 + number as u16, peer), 200, "{peer}");
+        assert_eq!(rig.heard(&way.to_string(), b"abcd").unwrap(), [0x40, number as u8, 0, 4, b'a', b'b', b'c', b'd']);
+    }
+    let ways = peers.map(|peer| rig.send(peer).unwrap().to_string());
+    assert_eq!(ways, ["127.0.0.2:8189", "127.0.0.3:8189", MEDIA]);
+    // Nobody has the loopback address itself for a peer, nor anything else at the router.
+    for other in ["127.0.0.2:8189", "127.0.0.1:8189", "203.0.113.10:8189"] {
+        assert_eq!((rig.permit(other), rig.send(other)), (403, None), "{other}");
+    }
+    assert_eq!(rig.send("203.0.113.9:22"), None);
+    assert_eq!(rig.heard("127.0.0.2:22", b"x"), None);
+    assert_eq!(rig.permit("[2001:db8::9]:8189"), 443, "of the other family");
+    rig.client.peer.set_port(5001);
+    rig.challenge();
+    assert_eq!(code(&rig.allocate(&[udp(), (ATTR_REQUESTED_ADDRESS_FAMILY, vec![2, 0, 0, 0])])), 200);
+    assert_eq!(rig.permit("[2001:db8::9]:8189"), 200);
+    assert_eq!(rig.send("[2001:db8::9]:8189").unwrap().to_string(), "[::1]:8189");
+    assert_eq!(rig.permit("[2001:db8::a]:8189"), 403, "there is one loopback address of IPv6");
+}
+
+#[test]
+fn a_socket_on_one_address_is_not_reached_by_public_ones() {
+    let public = vec!["203.0.113.9".parse().unwrap()];
+    let media = Media { listen: MEDIA.parse().unwrap(), own: vec![[192, 168, 1, 20].into()], public };
+    assert!(media.is(MEDIA.parse().unwrap()));
+    assert!(!media.is("203.0.113.9:8189".parse().unwrap()));
 }
 
 #[test]

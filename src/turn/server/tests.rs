@@ -40,7 +40,8 @@ async fn bound(limits: Limits) -> (Rig, Server) {
     };
     let clock = Clock::system();
     let credentials = Credentials::new(&[7; 32], clock.now());
-    let config = Config { listen, media, local_addresses: local, limits, sources: Sources::default() };
+    let (public_addresses, sources) = (Vec::new(), Sources::default());
+    let config = Config { listen, media, local_addresses: local, public_addresses, limits, sources };
     let (handle, server) = Server::bind(config, tcp, credentials.clone(), clock).unwrap();
     let stop = CancellationToken::new();
     (Rig { credentials, handle, server: listen, media, stop, running: None }, server)

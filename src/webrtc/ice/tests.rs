@@ -162,6 +162,34 @@ fn the_number_of_addresses_is_bounded_and_the_selected_one_stays() {
 }
 
 #[test]
+fn the_same_address_over_tcp_is_another_path_and_gives_way_to_the_one_proven_last_when_it_is_lost() {
+    let now = Clock::system().now();
+    let later = |seconds| now + Duration::from_secs(seconds);
+    let mut agent = agent();
+    let nominating = Ask { nominate: true, ..PLAIN };
+    let over_tcp = Path { transport: Transport::Tcp, ..path(1) };
+    let request_of = |ask: &Ask<'_>| Request::read(&request(ask)).unwrap();
+    handle(&mut agent, now, 1, &nominating).unwrap();
+    assert!(!agent.is_proven(&over_tcp));
+    agent.handle(later(1), over_tcp, request_of(&Ask { priority: 101, ..nominating })).unwrap();
+    assert_eq!(agent.selected(), Some(over_tcp));
+    handle(&mut agent, later(2), 2, &PLAIN).unwrap();
+    agent.lost(&path(1));
+    assert_eq!(agent.selected(), Some(over_tcp), "another one is lost");
+    agent.lost(&over_tcp);
+    assert_eq!(agent.selected(), Some(path(2)));
+    agent.lost(&path(2));
+    assert_eq!((agent.selected(), agent.paths().count()), (None, 0));
+    agent.handle(later(3), over_tcp, request_of(&Ask { priority: 1, ..nominating })).unwrap();
+    assert_eq!(agent.selected(), Some(over_tcp), "it comes back, whatever was nominated before");
+}
+
+#[test]
+fn a_path_is_no_larger_for_its_transport() {
+    assert_eq!(size_of::<Path>(), size_of::<(IpAddr, SocketAddr)>());
+}
+
+#[test]
 fn what_stands_behind_the_integrity_check_does_not_count() {
     let now = Clock::system().now();
     let mut agent = agent();

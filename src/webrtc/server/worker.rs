@@ -276,6 +276,8 @@ impl Worker {
                 let Some(entry) = self.sessions.get_mut(&key) else { return };
                 tracing::debug!(session = log_name(&entry.id), peer = %path.peer, "a viewer's connection has ended");
                 entry.session.lost(&path);
+                // Whatever comes next is another path, though its addresses be the same.
+                entry.path = entry.path.filter(|used| *used != path);
                 self.forget_old_paths(key);
                 self.follow_path(key);
             }

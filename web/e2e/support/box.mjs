@@ -97,7 +97,14 @@ process.on('exit', () => {
 
 /** A box that can be killed and started again with the same settings and addresses. */
 export class Box {
-  static async start({ vmixPort = 1, host = '127.0.0.1', more = '', http = '' } = {}) {
+  static async start({
+    vmixPort = 1,
+    host = '127.0.0.1',
+    more = '',
+    http = '',
+    webrtc = '',
+    turn = '',
+  } = {}) {
     const box = new Box();
     box.home = mkdtempSync(join(tmpdir(), 'returnfeed-e2e-'));
     const ports = [await freePort(), await freePort(), await freePort(), await freePort(), await freePort()];
@@ -113,9 +120,11 @@ listen = "${host}:${box.srtPort}"
 latency_ms = 20
 [webrtc]
 listen = "${host}:${box.webrtcPort}"
+${webrtc}
 [turn]
 listen = "${host}:${box.turnPort}"
 tls_listen = "${host}:${box.turnsPort}"
+${turn}
 [vmix]
 host = "127.0.0.1"
 tcp_port = ${vmixPort}

@@ -61,6 +61,21 @@ export class GuestNetwork {
     this.nft(`add rule inet guest out oifname != "lo" ${match} counter name dropped drop`);
   }
 
+  /**
+   * Puts a router between, which is reached at `address` and forwards what comes there to the box; the box's own address
+   * is not reached any more.
+   */
+  behindRouter(address) {
+    this.table = `rfrouter${this.link.slice(3)}`;
+    const here = (rule) => run('nft', rule);
+    here(`add table ip ${this.table}`);
+    here(`add chain ip ${this.table} in { type nat hook prerouting priority dstnat; }`);
+    here(`add chain ip ${this.table} guard { type filter hook input priority 0; }`);
+    here(`add rule ip ${this.table} in iifname ${this.link} ip daddr ${address} dnat to ${this.box}`);
+    here(`add rule ip ${this.table} guard iifname ${this.link} ct original ip daddr != ${address} drop`);
+    run('ip', '-n', this.name, 'route', 'add', 'default', 'via', this.box);
+  }
+
   /** Packets dropped so far. */
   dropped() {
     const list = ['netns', 'exec', this.name, 'nft', 'list', 'counter', 'inet', 'guest', 'dropped'];
@@ -68,6 +83,7 @@ export class GuestNetwork {
   }
 
   remove() {
+    if (this.table) spawnSync('nft', [`delete table ip ${this.table}`]);
     // Else it goes with the name space, some time after this returns.
     spawnSync('ip', ['link', 'del', this.link]);
     run('ip', 'netns', 'del', this.name);

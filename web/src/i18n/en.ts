@@ -36,7 +36,7 @@ export const en = {
   still_joining: 'Connecting again. This picture is old.',
   joining: 'Waiting for the picture…',
   no_box: 'The box does not answer. Trying again…',
-  no_media: 'The box answers, but no video arrives: is UDP port {port} blocked?',
+  no_media: 'The box answers, but no video arrives: are UDP and TCP port {port} blocked?',
   tap_to_play: 'Tap to play',
 
   choose_camera: 'Choose camera',

@@ -38,7 +38,7 @@ export const ko: Messages = {
   still_joining: '다시 연결하는 중입니다. 이전 화면입니다.',
   joining: '영상을 기다리는 중…',
   no_box: '장비가 응답하지 않습니다. 다시 시도하는 중…',
-  no_media: '장비는 응답하지만 영상이 오지 않습니다. UDP 포트 {port}번이 막혀 있는지 확인하세요.',
+  no_media: '장비는 응답하지만 영상이 오지 않습니다. UDP와 TCP 포트 {port}번이 모두 막혀 있는지 확인하세요.',
   tap_to_play: '눌러서 재생',
 
   choose_camera: '카메라 선택',

@@ -98,7 +98,7 @@ export class Player {
   readonly media = new Store<MediaStream | null>(null);
   /** Whether a frame of `media` has been on the screen: unless pictures come, what is seen there is old. */
   readonly seen = new Store(false);
-  /** The UDP port that nothing came through although the box had answered; `null` while there is no such doubt. */
+  /** The media port that nothing came through although the box had answered; `null` while there is no such doubt. */
   readonly blockedPort = new Store<string | null>(null);
   /** Set by the view while the browser plays nothing before a tap. */
   waitsForTap = false;

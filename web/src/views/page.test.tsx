@@ -279,9 +279,9 @@ describe('without a picture', () => {
     expect(text('.note')).toBe('Waiting for the picture…');
     expect(root.querySelector('.picture.old')).toBeNull();
     await set(() => player.blockedPort.set('8189'));
-    expect(text('.note')).toMatch(/no video arrives.*UDP port 8189/);
+    expect(text('.note')).toMatch(/no video arrives.*UDP and TCP port 8189/);
     await set(() => player.status.set({ state: 'lost', reason: null, detail: null }));
-    expect(text('.note')).toMatch(/UDP port 8189/);
+    expect(text('.note')).toMatch(/UDP and TCP port 8189/);
     await set(() => {
       player.seen.set(true);
       player.status.set({ state: 'playing', reason: null, detail: null });

@@ -65,7 +65,9 @@ impl Connections {
         }
         table.all.insert(path, Entry { connection: connection.clone(), from });
         table.unproven.push_back(path);
-        from.map(|from| *table.of.entry(from).or_default() += 1);
+        if let Some(from) = from {
+            *table.of.entry(from).or_default() += 1;
+        }
         true
     }
 

@@ -158,7 +158,7 @@ async fn a_reader_that_stops_is_sent_no_more_until_it_goes_on_and_then_every_pac
     }
     assert_eq!(got.iter().filter(|frame| **frame == b"control").count(), 1);
     let more = got.iter().filter(|frame| frame[0] == 0xee).count();
-    assert!(more <= 80 << 10 / 1_200, "{more} packets waited");
+    assert!(more <= (80 << 10) / 1_200, "{more} packets waited");
     assert_eq!(bench.connections.send(&path, &batch(1)), Sent::Gone, "it goes on");
 }
 

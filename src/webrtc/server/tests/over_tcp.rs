@@ -202,6 +202,7 @@ async fn a_thousand_silent_connections_leave_room_for_a_viewer_and_go() {
     }
     client.connect_stream().await;
     assert!(client.connect().await);
+    source.picture(true, 500);
     access_unit(&mut client).await;
     for stream in &silent[..900] {
         assert!(stream.is_closed().await);
