@@ -103,7 +103,7 @@ impl Access {
         }))
     }
 
-    /// A box with this set-up code, or one that nobody knows, and nothing set, on which everybody watches and sends: for tests.
+    /// A box with this set-up code, or one that nobody knows, on which everybody watches and sends: for tests.
     #[doc(hidden)]
     pub fn open(setup_code: Option<&str>, clock: Clock) -> Self {
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok()).collect();

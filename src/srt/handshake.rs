@@ -143,6 +143,11 @@ pub enum Rejected {
     /// Not AES-CTR.
     #[error("the sender encrypts stream {0:?} in a mode other than AES-CTR; choose AES-CTR in the sender")]
     Cipher(String),
+    /// A sender without a secret, in no network of the box's own.
+    #[error(
+        "the sender of stream {0:?} is in none of the box's own networks, and knows no passphrase or key; set [srt] passphrase here and in the sender, or name its network in [access] publish_from"
+    )]
+    Elsewhere(String),
     /// The hub said no.
     #[error("{0}")]
     Refused(String),
@@ -170,7 +175,7 @@ impl Rejected {
             Self::WrongPassphrase(_) => 1010,
             Self::MissingPassphrase(_) | Self::UnexpectedPassphrase(_) => 1011,
             Self::Cipher(_) => 1017,
-            Self::Refused(_) => 2403,
+            Self::Elsewhere(_) | Self::Refused(_) => 2403,
             Self::Conflict(_) => 2409,
             Self::Overload => 2402,
         }
@@ -182,13 +187,15 @@ impl Rejected {
             Self::WrongPassphrase(stream) => Some(("srt_passphrase_wrong", stream)),
             Self::MissingPassphrase(stream) => Some(("srt_passphrase_missing", stream)),
             Self::UnexpectedPassphrase(stream) => Some(("srt_passphrase_unexpected", stream)),
+            Self::Elsewhere(stream) => Some(("srt_sender_elsewhere", stream)),
             _ => None,
         }
     }
 }
 
 /// Every code [`Rejected::problem`] may give.
-pub const PROBLEMS: [&str; 3] = ["srt_passphrase_wrong", "srt_passphrase_missing", "srt_passphrase_unexpected"];
+pub const PROBLEMS: [&str; 4] =
+    ["srt_passphrase_wrong", "srt_passphrase_missing", "srt_passphrase_unexpected", "srt_sender_elsewhere"];
 
 /// Judges the request of a proven caller. Takes a few milliseconds when there is a passphrase.
 ///

@@ -26,7 +26,7 @@ use super::notices::{Notices, canonical};
 use super::screen::{self, Body, Handshake, Step};
 use super::socket::{self, Reader};
 use super::turns::Turns;
-use crate::access::Sources;
+use crate::access::{Refusal, Sources};
 use crate::clock::Clock;
 use crate::hub::{PublishError, PublishRequest};
 use crate::media::StreamName;
@@ -263,10 +263,7 @@ impl Listener {
             called: false,
             protocol: "SRT",
         };
-        let sink = self.sinks.open(publish).map_err(|error| match error {
-            PublishError::Busy { .. } => Rejected::Conflict(error.to_string()),
-            PublishError::Refused(_) => Rejected::Refused(error.to_string()),
-        })?;
+        let sink = self.sinks.open(publish).map_err(|error| turned_away(&wish.stream, &error))?;
         let stream = wish.stream.short();
         self.notices.clear(&stream);
         let local = self.free_socket();
@@ -319,9 +316,29 @@ impl Listener {
     }
 }
 
+fn turned_away(stream: &StreamName, error: &PublishError) -> Rejected {
+    match error {
+        PublishError::Busy { .. } => Rejected::Conflict(error.to_string()),
+        PublishError::Refused(Refusal::NotNear) => Rejected::Elsewhere(stream.short()),
+        PublishError::Refused(_) => Rejected::Refused(error.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sender_from_another_network_is_told_to_people_and_one_with_a_wrong_key_is_not() {
+        let told = |refusal| {
+            let why = turned_away(&StreamName::program(), &PublishError::Refused(refusal));
+            (why.code(), why.problem().map(|(code, stream)| (code, stream.to_owned())), why.to_string())
+        };
+        let (code, problem, words) = told(Refusal::NotNear);
+        assert_eq!((code, problem), (2403, Some(("srt_sender_elsewhere", "pgm".to_owned()))));
+        assert!(words.contains("passphrase") && words.contains("publish_from"), "{words}");
+        assert_eq!(told(Refusal::KeyWrong).1, None);
+    }
 
     struct Nowhere;
 

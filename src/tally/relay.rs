@@ -196,8 +196,8 @@ impl Refused {
             self.said = Some(now);
             tracing::warn!(
                 %peer,
-                "a network light is sent away: it is in no network of the box's own; [relay] from names others that may \
-                 follow tally ({} were sent away so far)",
+                "a network light is sent away: lights are told tally in the box's own networks, or where [relay] from \
+                 says ({} were sent away so far)",
                 self.count
             );
         }

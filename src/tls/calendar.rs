@@ -14,7 +14,8 @@ const LAST_SEEN: &str = "last-seen";
 /// How often it is kept: a card does not last for ever.
 const KEPT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// What day it is.
+/// What day it is. Each clone counts for itself; one of them keeps.
+#[derive(Clone)]
 pub(super) struct Calendar {
     store: Option<Store>,
     clock: Clock,
