@@ -245,7 +245,8 @@ async fn who_floods_http_2_with_frames_is_cut_off_or_not_read_any_more() {
     };
     let pings = |n: u32| frame(PING, 0, 0, &u64::from(n).to_be_bytes());
     let settings = |_| frame(SETTINGS, 0, 0, &[]);
-    let kinds: [(&str, &dyn Fn(u32) -> Vec<u8>, End); 5] = [
+    type Next<'n> = &'n dyn Fn(u32) -> Vec<u8>;
+    let kinds: [(&str, Next<'_>, End); 5] = [
         ("requests taken back at once", &opened_and_reset, End::CutOff),
         ("requests beyond what may be", &too_many, End::CutOff),
         ("a head that goes on for ever", &continued, End::CutOff),
