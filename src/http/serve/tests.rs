@@ -327,6 +327,26 @@ async fn a_flood_of_one_address_costs_its_own_oldest_connections_and_no_web_sock
 }
 
 #[tokio::test]
+async fn a_web_socket_that_gives_way_ends() {
+    let (mut server, _hand) = server(echo());
+    server.proxies = Arc::default();
+    let connections = server.connections.clone();
+    let served = serve_with(server).await;
+    let url = format!("ws://{}/ws", served.0);
+    let (mut first, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    let (mut second, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    assert!(answers(&mut first).await && answers(&mut second).await);
+    let others: Vec<_> = (0..connections::MOST as u32 - 2)
+        .map(|n| connections.admit(std::net::Ipv4Addr::from_bits(0x0a00_0000 | n).into(), true).unwrap())
+        .collect();
+    others.iter().for_each(|place| place.taken_over());
+    let _newcomer = connections.admit([192, 0, 2, 1].into(), true).unwrap();
+    let ended = timeout(PATIENT, second.next()).await.expect("it ends");
+    assert!(ended.is_none_or(|message| message.is_err()));
+    assert!(answers(&mut first).await, "the other one goes on");
+}
+
+#[tokio::test]
 async fn over_tls_what_is_neither_http_nor_wanted_is_closed_and_http_loses_no_byte() {
     let (server, _hand) = server(mirror());
     let config = certified();
