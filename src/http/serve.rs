@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
@@ -330,21 +330,30 @@ fn of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// A stream with its place, which is so kept after an upgrade too, and with what was read of it to see what it is.
+/// A stream with its place, which is so kept after an upgrade too, and with what was read of it to see what it is. When
+/// the place goes to another it ends, for whoever has it by then.
 struct Placed<S> {
     stream: S,
     first: Option<u8>,
-    _place: Arc<Place>,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    place: Arc<Place>,
 }
 
 impl<S> Placed<S> {
     fn new(stream: S, first: Option<u8>, place: Arc<Place>) -> Self {
-        Self { stream, first, _place: place }
+        Self { stream, first, closed: Box::pin(place.close.clone().cancelled_owned()), place }
+    }
+
+    fn gone(&self) -> Option<io::Error> {
+        self.place.close.is_cancelled().then(|| io::ErrorKind::ConnectionAborted.into())
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Placed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if buffer.remaining() > 0
             && let Some(first) = self.first.take()
         {
@@ -357,6 +366,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Placed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Placed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(gone) = self.gone() {
+            return Poll::Ready(Err(gone));
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -365,6 +377,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Placed<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(gone) = self.gone() {
+            return Poll::Ready(Err(gone));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 

@@ -82,6 +82,9 @@ test('the administrator makes a link, its person watches by it, and not any more
   await admin.fill('#password', PASSWORD);
   await admin.click('#go');
   await shows(admin, '#make');
+  await until('the memory and its bound', async () =>
+    /Memory: \d+ of \d{3} MB/.test(await admin.locator('#state').textContent()),
+  );
   await admin.fill('#name', 'Crane');
   await admin.click('#make');
   await shows(admin, '.qr svg');

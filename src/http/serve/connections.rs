@@ -133,7 +133,8 @@ struct Order {
 pub(super) struct Place {
     all: Connections,
     number: u64,
-    close: CancellationToken,
+    /// Cancelled when the connection must end.
+    pub(super) close: CancellationToken,
     /// Bytes of bodies that are held for its requests.
     pub(super) held: AtomicUsize,
 }

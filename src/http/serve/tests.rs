@@ -245,7 +245,8 @@ async fn who_floods_http_2_with_frames_is_cut_off_or_not_read_any_more() {
     };
     let pings = |n: u32| frame(PING, 0, 0, &u64::from(n).to_be_bytes());
     let settings = |_| frame(SETTINGS, 0, 0, &[]);
-    let kinds: [(&str, &dyn Fn(u32) -> Vec<u8>, End); 5] = [
+    type Next<'n> = &'n dyn Fn(u32) -> Vec<u8>;
+    let kinds: [(&str, Next<'_>, End); 5] = [
         ("requests taken back at once", &opened_and_reset, End::CutOff),
         ("requests beyond what may be", &too_many, End::CutOff),
         ("a head that goes on for ever", &continued, End::CutOff),
@@ -323,6 +324,26 @@ async fn a_flood_of_one_address_costs_its_own_oldest_connections_and_no_web_sock
     }
     assert!(flood[60].read_u8().now_or_never().is_none(), "a newer one is open");
     assert!(answers(&mut socket).await);
+}
+
+#[tokio::test]
+async fn a_web_socket_that_gives_way_ends() {
+    let (mut server, _hand) = server(echo());
+    server.proxies = Arc::default();
+    let connections = server.connections.clone();
+    let served = serve_with(server).await;
+    let url = format!("ws://{}/ws", served.0);
+    let (mut first, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    let (mut second, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    assert!(answers(&mut first).await && answers(&mut second).await);
+    let others: Vec<_> = (0..connections::MOST as u32 - 2)
+        .map(|n| connections.admit(std::net::Ipv4Addr::from_bits(0x0a00_0000 | n).into(), true).unwrap())
+        .collect();
+    others.iter().for_each(|place| place.taken_over());
+    let _newcomer = connections.admit([192, 0, 2, 1].into(), true).unwrap();
+    let ended = timeout(PATIENT, second.next()).await.expect("it ends");
+    assert!(ended.is_none_or(|message| message.is_err()));
+    assert!(answers(&mut first).await, "the other one goes on");
 }
 
 #[tokio::test]
