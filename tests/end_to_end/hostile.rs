@@ -17,7 +17,7 @@ async fn still(appliance: &Appliance) -> Result<Value> {
         match value {
             Value::Object(map) => {
                 map.retain(|name, _| {
-                    !["uptime", "age", "now", "seq", "problems", "rejected", "refused", "since", "at_ms", "ago"]
+                    !["uptime", "age", "now", "seq", "problems", "rejected", "refused", "since", "at_ms", "ago", "used"]
                         .iter()
                         .any(|part| name.contains(part))
                 });
