@@ -15,6 +15,8 @@ pub(super) enum Trouble {
     Unreachable(String),
     /// The file with the server's own authority is of no use.
     Authority(PathBuf, String),
+    /// The server took the order, and then there was no sense in what it said, or it said nothing.
+    Unfinished(String),
     /// The server refused; its words.
     Refused(String),
     /// The server does not know this account any more.
@@ -36,6 +38,15 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// The same once there is an order: it may have brought a certificate that was never seen, and the next one counts.
+    pub(super) fn of_an_order(self) -> Self {
+        match self {
+            Self::Unreachable(error) => Self::Unfinished(error),
+            Self::NoAccount => Self::Unfinished("it does not know the account any more".into()),
+            other => other,
+        }
+    }
+
     /// How soon to try again.
     pub(super) fn failure(&self) -> Failure {
         match self {
@@ -55,6 +66,7 @@ impl Trouble {
             Self::Authority(path, error) => {
                 format!("[acme] authority = \"{}\" is of no use: {}.", path.display(), tame(error))
             }
+            Self::Unfinished(error) => format!("{server} took the order but did not finish it: {}", sentence(error)),
             Self::Refused(words) => format!("{server} refuses the certificate: {}", sentence(words)),
             Self::NoAccount => format!("{server} knows neither the box's account nor gives it a new one."),
             Self::NotConfirmed(name, words) => {
