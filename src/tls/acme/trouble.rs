@@ -25,7 +25,7 @@ pub(super) enum Trouble {
     NotConfirmed(String, String),
     /// The server does not offer the challenge for this name.
     NotOffered(String),
-    /// The hook failed for this record; its last words.
+    /// The hook failed for this record; how. What it said may hold what is secret, and is in the journal alone.
     Hook(String, String),
     /// It took too long.
     TooLong,
@@ -91,9 +91,9 @@ impl Trouble {
                 "{server} does not offer {} for {name}; choose another `challenge` in [acme].",
                 config.method.word()
             ),
-            Self::Hook(record, words) => {
+            Self::Hook(record, how) => {
                 let hook = config.hook.as_ref().map(|hook| hook.display().to_string()).unwrap_or_default();
-                format!("The hook {hook} failed for {record}: {}", sentence(words))
+                format!("The hook {hook} failed for {record}: {}", sentence(how))
             }
             Self::TooLong => format!("{server} did not decide in time."),
             Self::Unfit(what) => format!("What {server} issued is of no use: {what}."),
@@ -168,9 +168,9 @@ mod tests {
             (&Trouble::Refused("too many certificates already issued.".into()), Method::Http01, "already issued."),
             (&Trouble::NotOffered("a.b".into()), Method::Dns01, "does not offer dns-01 for a.b"),
             (
-                &Trouble::Hook("_acme-challenge.a.b.".into(), String::new()),
+                &Trouble::Hook("_acme-challenge.a.b.".into(), "exit status: 3".into()),
                 Method::Dns01,
-                "/usr/local/bin/dns failed for _acme-challenge.a.b.: nothing.",
+                "/usr/local/bin/dns failed for _acme-challenge.a.b.: exit status: 3.",
             ),
         ] {
             let said = trouble.words(&config(method));
