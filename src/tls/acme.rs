@@ -25,7 +25,7 @@ use challenges::Challenges;
 use client::Client;
 use kept::Certificate;
 use order::Orders;
-use schedule::{Attempts, Window, ask_again, renewal};
+use schedule::{Attempts, Failure, Window, ask_again, renewal};
 use trouble::{Trouble, host, tame};
 
 pub(super) mod challenges;
@@ -275,7 +275,12 @@ impl Acme {
 
     async fn attempt(&mut self, now: SystemTime) {
         self.attempts.begin(now);
-        self.keep_attempts();
+        // Whoever forgets its attempts with every restart makes no pauses.
+        if let Err(trouble) = self.keep_attempts() {
+            self.attempts.trouble = Some(trouble.words(&self.config));
+            self.attempts.fail(now, Failure::Unreachable, None);
+            return self.say_what_is_wrong(self.attempts.waits_until(now).unwrap_or(now));
+        }
         let names = self.config.names.join(", ");
         tracing::info!("ordering a certificate for {names} from {}", host(&self.config.directory));
         let client =
@@ -289,7 +294,6 @@ impl Acme {
         match ordered {
             Ok(validity) => {
                 self.attempts.succeed(now, validity);
-                self.keep_attempts();
                 self.parts.problems.clear(PROBLEM, self.subject());
                 tracing::info!("HTTPS has a certificate for {names} until {}", date(validity.ends));
             }
@@ -297,21 +301,18 @@ impl Acme {
                 let asked_to_wait = client.ok().and_then(|client| client.asked_to_wait());
                 self.attempts.trouble = Some(trouble.words(&self.config));
                 self.attempts.fail(now, trouble.failure(), asked_to_wait);
-                self.keep_attempts();
                 self.say_what_is_wrong(self.attempts.waits_until(now).unwrap_or(now));
             }
+        }
+        if let Err(trouble) = self.keep_attempts() {
+            tracing::warn!("how the order ended is not remembered: {}", trouble.words(&self.config));
         }
     }
 
     async fn order(&mut self, client: &Client, now: SystemTime) -> Result<dates::Validity, Trouble> {
-        let account = self.account(client).await?;
-        let obtained = match self.obtain(&account).await {
+        let obtained = match self.obtain(client).await {
             // The server has forgotten it, or it was given up.
-            Err(Trouble::NoAccount) => {
-                self.account = None;
-                let account = self.account(client).await?;
-                self.obtain(&account).await
-            }
+            Err(Trouble::NoAccount) if self.account.take().is_some() => self.obtain(client).await,
             other => other,
         };
         let Config { directory, names, .. } = &self.config;
@@ -330,10 +331,11 @@ impl Acme {
         Ok(validity)
     }
 
-    async fn obtain(&self, account: &Account) -> Result<String, Trouble> {
+    async fn obtain(&mut self, client: &Client) -> Result<String, Trouble> {
+        let account = self.account(client).await?;
         let (config, provider) = (&self.config, &self.parts.provider);
         let orders = Orders { config, provider, challenges: self.parts.served.challenges() };
-        orders.obtain(account, self.replaced()).await
+        orders.obtain(&account, self.replaced()).await
     }
 
     /// What an order replaces, where the server wants to know.
@@ -427,11 +429,9 @@ impl Acme {
         Ok((window, after))
     }
 
-    fn keep_attempts(&self) {
-        let kept = self.parts.store.as_ref().map(|store| store.write(ATTEMPTS, &self.attempts.text()));
-        if let Some(Err(err)) = kept {
-            tracing::warn!(%err, "attempts to get a certificate cannot be remembered across restarts");
-        }
+    fn keep_attempts(&self) -> Result<(), Trouble> {
+        let Some(store) = &self.parts.store else { return Ok(()) };
+        store.write(ATTEMPTS, &self.attempts.text()).map_err(|error| Trouble::NotKept(error.to_string()))
     }
 
     fn say_what_is_wrong(&self, until: SystemTime) {

@@ -38,11 +38,16 @@ impl Orders<'_> {
     ) -> Result<String, Trouble> {
         let names: Vec<_> = self.config.names.iter().cloned().map(Identifier::Dns).collect();
         let mut order = begin(account, &names, replaces).await?;
+        self.bring_about(&mut order).await.map_err(Trouble::of_an_order)
+    }
+
+    /// From an order to its certificate.
+    async fn bring_about(&self, order: &mut Order) -> Result<String, Trouble> {
         let mut prepared = Prepared { challenges: self.challenges.clone(), records: Vec::new() };
-        let confirmed = self.confirm(&mut order, &mut prepared).await;
+        let confirmed = self.confirm(order, &mut prepared).await;
         self.clean_up(prepared).await;
         confirmed?;
-        self.finish(&mut order).await
+        self.finish(order).await
     }
 
     /// Shows the server that the names are ours.

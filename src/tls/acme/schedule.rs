@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = DAY;
 pub(super) enum Failure {
     /// The CA was asked, and said no. Let's Encrypt allows five of those an hour for a name.
     Refused,
-    /// The CA was not reached, so that it cost it nothing.
+    /// The CA was not reached or not asked, so that it cost it nothing.
     Unreachable,
     /// Nobody knows: the program ended meanwhile.
     CutOff,

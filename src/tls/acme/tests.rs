@@ -1,6 +1,7 @@
 //! Against a server of the tests' own, which says what no real one can be made to say.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -45,7 +46,8 @@ impl Authority {
     }
 }
 
-/// A server that knows one account, suggests to renew at once, and is too busy to take an order.
+/// A server that gives everybody an account and forgets it, suggests to renew at once, and is too busy to take an order,
+/// or does not finish one.
 #[derive(Clone)]
 struct Busy {
     port: u16,
@@ -54,6 +56,7 @@ struct Busy {
     /// What was signed and sent.
     orders: Arc<Mutex<Vec<serde_json::Value>>>,
     window: [String; 2],
+    takes_orders: Arc<AtomicBool>,
 }
 
 impl Busy {
@@ -66,7 +69,7 @@ impl Busy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let window = window.map(|time| format!("{}Z", date(time).trim_end_matches(" UTC").replace(' ', "T") + ":00"));
         let port = listener.local_addr().unwrap().port();
-        let busy = Self { port, asked: Arc::default(), orders: Arc::default(), window };
+        let busy = Self { port, asked: Arc::default(), orders: Arc::default(), window, takes_orders: Arc::default() };
         let (serving, acceptor) = (busy.clone(), TlsAcceptor::from(Arc::new(config)));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -109,6 +112,10 @@ impl Busy {
                     "newOrder": at("order"), "renewalInfo": at("renewal")});
                 ("200 OK", String::new(), directory)
             }
+            "account" if asked.ends_with("/1") => {
+                let problem = serde_json::json!({"type": "urn:ietf:params:acme:error:accountDoesNotExist"});
+                ("400 Bad Request", String::new(), problem)
+            }
             "account" => ("201 Created", format!("Location: {base}/account/1\r\n"), serde_json::json!({})),
             "renewal" => {
                 let window = serde_json::json!({"start": self.window[0], "end": self.window[1]});
@@ -118,20 +125,29 @@ impl Busy {
                 let signed: serde_json::Value = serde_json::from_slice(body).unwrap();
                 let payload = data_encoding::BASE64URL_NOPAD.decode(signed["payload"].as_str().unwrap().as_bytes());
                 self.orders.lock().unwrap().push(serde_json::from_slice(&payload.unwrap()).unwrap());
+                if self.takes_orders.load(Ordering::Relaxed) {
+                    let order = serde_json::json!({"status": "ready", "authorizations": [],
+                        "finalize": format!("{base}/finalize")});
+                    return whole("201 Created", &format!("Location: {base}/taken\r\n"), &order.to_string());
+                }
                 let problem = serde_json::json!({"type": "urn:ietf:params:acme:error:rateLimited",
                     "detail": "too many\r\n\u{1b}[31m orders"});
                 ("429 Too Many Requests", "Retry-After: 7200\r\n".to_owned(), problem)
             }
+            "finalize" => return whole("502 Bad Gateway", "", "<html>Bad Gateway</html>"),
             _ => ("200 OK", String::new(), serde_json::json!({})),
         };
-        let body = if asked.starts_with("HEAD") { String::new() } else { json.to_string() };
-        let length = body.len();
-        format!("HTTP/1.1 {status}\r\nReplay-Nonce: abc\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+        whole(status, &headers, &if asked.starts_with("HEAD") { String::new() } else { json.to_string() })
     }
 
     fn count(&self, asked: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|one| one.starts_with(asked)).count()
     }
+}
+
+fn whole(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nReplay-Nonce: abc\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
 /// A box in a directory of its own.
@@ -252,4 +268,49 @@ async fn a_server_that_is_not_there_or_not_trusted_is_asked_again_soon_and_ever_
     let (mut acme, _) = home.start(Config { authority: Some("/no/such.pem".into()), ..home.config(1) }, built() + DAY);
     acme.look().await;
     assert!(home.problem().contains("[acme] authority = \"/no/such.pem\" is of no use"), "{}", home.problem());
+}
+
+#[tokio::test]
+async fn a_server_that_took_the_order_is_not_soon_sent_another() {
+    let home = Home::new();
+    let busy = Busy::start(&home.authority, [built(), built() + DAY]).await;
+    busy.takes_orders.store(true, Ordering::Relaxed);
+    let (mut acme, hand) = home.start(home.config(busy.port), built() + DAY);
+    for (orders, hours) in [(1, 1), (2, 2)] {
+        acme.look().await;
+        assert_eq!((busy.count("POST /order"), busy.count("POST /finalize")), (orders, orders));
+        assert!(home.problem().contains("took the order but did not finish it"), "{}", home.problem());
+        let pause = Duration::from_secs(hours * 3600);
+        assert_eq!(acme.attempts.waits_until(acme.today()), Some(acme.today() + pause));
+        hand.advance(pause);
+    }
+}
+
+#[tokio::test]
+async fn where_attempts_cannot_be_remembered_nobody_is_asked() {
+    let home = Home::new();
+    let busy = Busy::start(&home.authority, [built(), built() + DAY]).await;
+    let in_the_way = home.dir.path().join(ATTEMPTS);
+    std::fs::create_dir(&in_the_way).unwrap();
+    let (mut acme, hand) = home.start(home.config(busy.port), built() + DAY);
+    acme.look().await;
+    assert_eq!(busy.count(""), 0);
+    assert!(home.problem().contains("Nothing can be kept on this machine"), "{}", home.problem());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    hand.advance(Duration::from_secs(60));
+    acme.look().await;
+    assert_eq!(busy.count("POST /order"), 1);
+}
+
+#[tokio::test]
+async fn an_account_that_the_server_has_forgotten_is_replaced_also_when_the_email_has_changed() {
+    let home = Home::new();
+    let busy = Busy::start(&home.authority, [built(), built() + DAY]).await;
+    let config = home.config(busy.port);
+    home.start(config.clone(), built() + DAY).0.look().await;
+    let (mut acme, _) = home.start(Config { email: Some("crew@studio.tv".into()), ..config }, built() + DAY);
+    acme.look().await;
+    assert!(home.problem().contains("too many"), "{}", home.problem());
+    // A new one, the change of the address, and another new one.
+    assert_eq!((busy.count("POST /account"), busy.count("POST /account/1"), busy.count("POST /order")), (3, 1, 2));
 }

@@ -15,6 +15,8 @@ pub(super) enum Trouble {
     Unreachable(String),
     /// The file with the server's own authority is of no use.
     Authority(PathBuf, String),
+    /// The server took the order, and then there was no sense in what it said, or it said nothing.
+    Unfinished(String),
     /// The server refused; its words.
     Refused(String),
     /// The server does not know this account any more.
@@ -23,7 +25,7 @@ pub(super) enum Trouble {
     NotConfirmed(String, String),
     /// The server does not offer the challenge for this name.
     NotOffered(String),
-    /// The hook failed for this record; its last words.
+    /// The hook failed for this record; how. What it said may hold what is secret, and is in the journal alone.
     Hook(String, String),
     /// It took too long.
     TooLong,
@@ -36,6 +38,15 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// The same once there is an order: it may have brought a certificate that was never seen, and the next one counts.
+    pub(super) fn of_an_order(self) -> Self {
+        match self {
+            Self::Unreachable(error) => Self::Unfinished(error),
+            Self::NoAccount => Self::Unfinished("it does not know the account any more".into()),
+            other => other,
+        }
+    }
+
     /// How soon to try again.
     pub(super) fn failure(&self) -> Failure {
         match self {
@@ -55,6 +66,7 @@ impl Trouble {
             Self::Authority(path, error) => {
                 format!("[acme] authority = \"{}\" is of no use: {}.", path.display(), tame(error))
             }
+            Self::Unfinished(error) => format!("{server} took the order but did not finish it: {}", sentence(error)),
             Self::Refused(words) => format!("{server} refuses the certificate: {}", sentence(words)),
             Self::NoAccount => format!("{server} knows neither the box's account nor gives it a new one."),
             Self::NotConfirmed(name, words) => {
@@ -79,9 +91,9 @@ impl Trouble {
                 "{server} does not offer {} for {name}; choose another `challenge` in [acme].",
                 config.method.word()
             ),
-            Self::Hook(record, words) => {
+            Self::Hook(record, how) => {
                 let hook = config.hook.as_ref().map(|hook| hook.display().to_string()).unwrap_or_default();
-                format!("The hook {hook} failed for {record}: {}", sentence(words))
+                format!("The hook {hook} failed for {record}: {}", sentence(how))
             }
             Self::TooLong => format!("{server} did not decide in time."),
             Self::Unfit(what) => format!("What {server} issued is of no use: {what}."),
@@ -156,9 +168,9 @@ mod tests {
             (&Trouble::Refused("too many certificates already issued.".into()), Method::Http01, "already issued."),
             (&Trouble::NotOffered("a.b".into()), Method::Dns01, "does not offer dns-01 for a.b"),
             (
-                &Trouble::Hook("_acme-challenge.a.b.".into(), String::new()),
+                &Trouble::Hook("_acme-challenge.a.b.".into(), "exit status: 3".into()),
                 Method::Dns01,
-                "/usr/local/bin/dns failed for _acme-challenge.a.b.: nothing.",
+                "/usr/local/bin/dns failed for _acme-challenge.a.b.: exit status: 3.",
             ),
         ] {
             let said = trouble.words(&config(method));
