@@ -233,7 +233,7 @@ impl App {
         parts.start("what tells the lamps", feed.run(stopping.clone()).map(Ok));
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         if let Some(lights) = relay {
-            let relay = tally::Relay::new(lights, client.words(), access.clone(), clock.clone());
+            let relay = tally::Relay::new(lights, client.words(), access.clone(), problems.clone(), clock.clone());
             parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
         }
         parts.start("the vMix client", client.run().map(Ok));
