@@ -81,12 +81,14 @@ pub async fn run(
     let mut signals = Signals::listen()?;
     let supervisor = Supervisor::at(environment.notify_socket.as_ref()).context("finding the service manager")?;
     let (store, identity) = (Store::new(&environment.state_directory), own::identity(environment));
+    let problems = Problems::default();
     let machine = Machine {
-        setup_code: own::setup_code(identity.as_ref(), &store)?,
+        setup_code: own::setup_code(identity.as_ref(), &store, &problems)?,
         store: Some(store),
         identity,
         updates: updates::taken_here(environment),
         lamps: environment.lamps.clone(),
+        problems,
     };
     let mut app = App::start(settings, machine).await?;
     let _names = own::announce(environment, app.identity.as_ref(), app.listening.http.port());
@@ -150,6 +152,8 @@ struct Machine {
     updates: Updates,
     /// Where the lamp process listens.
     lamps: PathBuf,
+    /// What is wrong with it already.
+    problems: Problems,
 }
 
 /// What the box listens on, ports of 0 resolved.
@@ -164,10 +168,9 @@ impl App {
     /// touched nothing.
     async fn start(settings: Settings, machine: Machine) -> Result<Self, Failure> {
         let clock = Clock::system();
-        let problems = Problems::default();
-        let https = https::bind(&settings, &machine, &clock, &problems)?;
+        let https = https::bind(&settings, &machine, &clock, &machine.problems)?;
         let https_state = https::state(&settings, machine.identity.is_some(), https.as_ref());
-        let Machine { setup_code, store, identity, updates, lamps } = machine;
+        let Machine { setup_code, store, identity, updates, lamps, problems } = machine;
         let access = access::gate(&settings, https_state, setup_code, identity.as_ref(), store.as_ref(), &clock);
         let sound = convert::sound(&settings);
         let renditions = Renditions {
@@ -233,7 +236,7 @@ impl App {
         parts.start("what tells the lamps", feed.run(stopping.clone()).map(Ok));
         let pulses = Pulses { media: sessions.clone(), tally: client.pulse() };
         if let Some(lights) = relay {
-            let relay = tally::Relay::new(lights, client.words(), access.clone(), clock.clone());
+            let relay = tally::Relay::new(lights, client.words(), access.clone(), problems.clone(), clock.clone());
             parts.start("the relay to network lights", relay.run(stopping.clone()).map(Ok));
         }
         parts.start("the vMix client", client.run().map(Ok));

@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+mod addresses;
+
+pub use addresses::Addresses;
+
 /// One condition that a person must mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -270,7 +270,7 @@ pub enum Refusal {
     NotFromHere,
     /// A sender without a secret is in no network of the box's own.
     #[error(
-        "without a passphrase or key only senders in the box's own networks may send; set [srt] passphrase, or name the sender's network in [access] publish_from"
+        "without a passphrase or key only senders in the box's own networks may send; set [srt] passphrase, or name the sender's network in [access] publish_from beside those of all other senders, as in [\"192.168.1.0/24\", \"10.20.0.0/16\"]: it takes the place of the own networks"
     )]
     NotNear,
     /// It came over a connection that others can read.

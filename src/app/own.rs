@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use rustix::termios::tcgetwinsize;
 
 use super::convert;
+use crate::problems::{Problem, Problems};
 use crate::settings::{Environment, Identity, Settings};
 use crate::sheet::{self, Sheet};
 use crate::system::{Names, Store, local_addresses};
@@ -35,22 +36,33 @@ pub(super) fn identity(environment: &Environment) -> Option<Identity> {
 ///
 /// # Errors
 /// When the system gives no random numbers.
-pub(super) fn setup_code(identity: Option<&Identity>, store: &Store) -> anyhow::Result<String> {
+pub(super) fn setup_code(identity: Option<&Identity>, store: &Store, problems: &Problems) -> anyhow::Result<String> {
     if let Some(identity) = identity {
         return Ok(identity.setup_code.clone());
     }
-    let code = match store.read(SETUP_CODE).filter(|code| code.len() >= SHORTEST_SETUP_CODE) {
-        Some(code) => code,
+    let path = store.path(SETUP_CODE);
+    let (code, kept) = match store.read(SETUP_CODE).filter(|code| code.len() >= SHORTEST_SETUP_CODE) {
+        Some(code) => (code, Ok(())),
         None => {
             let drawn = draw()?.setup_code;
-            if let Err(err) = store.write_private(SETUP_CODE, &drawn) {
-                let path = store.path(SETUP_CODE).display().to_string();
-                tracing::error!(%err, path, "the set-up code cannot be kept, so nobody can administer this box");
-            }
-            drawn
+            let kept = store.write_private(SETUP_CODE, &drawn);
+            (drawn, kept)
         }
     };
-    tracing::info!("whoever administers this box is asked for the set-up code in {}", store.path(SETUP_CODE).display());
+    match kept {
+        Ok(()) => {
+            tracing::info!("whoever administers this box is asked for the set-up code in {}", path.display());
+        }
+        Err(err) => problems.raise(Problem {
+            code: "setup_code_not_kept",
+            subject: path.display().to_string(),
+            text: format!(
+                "Nobody can administer this box, for its set-up code cannot be written to {} ({err}). Start it with \
+                 STATE_DIRECTORY naming a directory that its user may write; in a container, one that is kept.",
+                path.display()
+            ),
+        }),
+    }
     Ok(code)
 }
 
@@ -160,15 +172,32 @@ mod tests {
     fn a_machine_without_a_card_draws_its_set_up_code_once_and_keeps_it_to_itself() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path().join("state"));
-        let first = setup_code(None, &store).unwrap();
-        assert_eq!((first.len(), setup_code(None, &store).unwrap()), (11, first.clone()));
+        let (store, problems) = (Store::new(dir.path().join("state")), Problems::default());
+        let first = setup_code(None, &store, &problems).unwrap();
+        assert_eq!((first.len(), setup_code(None, &store, &problems).unwrap()), (11, first.clone()));
         let mode = std::fs::metadata(store.path(SETUP_CODE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         store.write_private(SETUP_CODE, "x").unwrap();
-        assert_eq!(setup_code(None, &store).unwrap().len(), 11, "one that nobody meant");
+        assert_eq!(setup_code(None, &store, &problems).unwrap().len(), 11, "one that nobody meant");
         let box_of_the_card = draw().unwrap();
-        assert_eq!(setup_code(Some(&box_of_the_card), &store).unwrap(), box_of_the_card.setup_code);
+        assert_eq!(setup_code(Some(&box_of_the_card), &store, &problems).unwrap(), box_of_the_card.setup_code);
         assert_ne!(passing_setup_code().unwrap(), passing_setup_code().unwrap());
+        assert_eq!(problems.list(), []);
+    }
+    #[test]
+    fn a_set_up_code_that_cannot_be_kept_is_a_problem_that_names_its_cure() {
+        let dir = tempfile::tempdir().unwrap();
+        // Where a directory should be there is a file: that stops root too.
+        let no_directory = dir.path().join("state");
+        std::fs::write(&no_directory, "").unwrap();
+        let (store, problems) = (Store::new(&no_directory), Problems::default());
+        assert_eq!(setup_code(None, &store, &problems).unwrap().len(), 11);
+        let told = problems.list();
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (told[0].code, told[0].subject.as_str()),
+            ("setup_code_not_kept", store.path(SETUP_CODE).to_str().unwrap())
+        );
+        assert!(told[0].text.contains("STATE_DIRECTORY"), "{}", told[0].text);
     }
 }

@@ -204,7 +204,7 @@ fn korean(refusal: Refusal) -> &'static str {
         Refusal::Busy => "동시에 로그인하는 사람이 너무 많습니다. 다시 시도하십시오.",
         Refusal::NotFromHere => "설정에 따라 이 주소에서는 할 수 없습니다.",
         Refusal::NotNear => {
-            "암호나 키가 없으면 박스와 같은 네트워크에서만 보낼 수 있습니다. [srt] passphrase를 정하거나 [access] publish_from에 네트워크를 적으십시오."
+            "암호나 키가 없으면 박스와 같은 네트워크에서만 보낼 수 있습니다. [srt] passphrase를 정하거나, [access] publish_from = [\"192.168.1.0/24\", \"10.20.0.0/16\"]처럼 다른 모든 송출기의 네트워크와 함께 이 네트워크를 적으십시오. 적은 네트워크가 박스의 네트워크를 대신합니다."
         }
         Refusal::Insecure => "박스 관리는 HTTPS로만 할 수 있습니다.",
         Refusal::NoHttps => {

@@ -145,9 +145,14 @@ pub enum Rejected {
     Cipher(String),
     /// A sender without a secret, in no network of the box's own.
     #[error(
-        "the sender of stream {0:?} is in none of the box's own networks, and knows no passphrase or key; set [srt] passphrase here and in the sender, or name its network in [access] publish_from"
+        "the sender of stream {0:?} is in none of the box's own networks, and knows no passphrase or key; set [srt] passphrase here and in the sender, or name its network in [access] publish_from beside those of all other senders, as in [\"192.168.1.0/24\", \"10.20.0.0/16\"]: it takes the place of the box's own networks"
     )]
     Elsewhere(String),
+    /// A sender in no network that the settings name.
+    #[error(
+        "the sender of stream {0:?} is in none of the networks of [access] publish_from, which take the place of the box's own; if it is yours, name its network there too, as in [\"192.168.1.0/24\", \"10.20.0.0/16\"]"
+    )]
+    Unlisted(String),
     /// The hub said no.
     #[error("{0}")]
     Refused(String),
@@ -175,7 +180,7 @@ impl Rejected {
             Self::WrongPassphrase(_) => 1010,
             Self::MissingPassphrase(_) | Self::UnexpectedPassphrase(_) => 1011,
             Self::Cipher(_) => 1017,
-            Self::Elsewhere(_) | Self::Refused(_) => 2403,
+            Self::Elsewhere(_) | Self::Unlisted(_) | Self::Refused(_) => 2403,
             Self::Conflict(_) => 2409,
             Self::Overload => 2402,
         }
@@ -187,7 +192,7 @@ impl Rejected {
             Self::WrongPassphrase(stream) => Some(("srt_passphrase_wrong", stream)),
             Self::MissingPassphrase(stream) => Some(("srt_passphrase_missing", stream)),
             Self::UnexpectedPassphrase(stream) => Some(("srt_passphrase_unexpected", stream)),
-            Self::Elsewhere(stream) => Some(("srt_sender_elsewhere", stream)),
+            Self::Elsewhere(stream) | Self::Unlisted(stream) => Some(("srt_sender_elsewhere", stream)),
             _ => None,
         }
     }

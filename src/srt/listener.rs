@@ -320,6 +320,7 @@ fn turned_away(stream: &StreamName, error: &PublishError) -> Rejected {
     match error {
         PublishError::Busy { .. } => Rejected::Conflict(error.to_string()),
         PublishError::Refused(Refusal::NotNear) => Rejected::Elsewhere(stream.short()),
+        PublishError::Refused(Refusal::NotFromHere) => Rejected::Unlisted(stream.short()),
         PublishError::Refused(_) => Rejected::Refused(error.to_string()),
     }
 }
@@ -334,9 +335,12 @@ mod tests {
             let why = turned_away(&StreamName::program(), &PublishError::Refused(refusal));
             (why.code(), why.problem().map(|(code, stream)| (code, stream.to_owned())), why.to_string())
         };
-        let (code, problem, words) = told(Refusal::NotNear);
-        assert_eq!((code, problem), (2403, Some(("srt_sender_elsewhere", "pgm".to_owned()))));
-        assert!(words.contains("passphrase") && words.contains("publish_from"), "{words}");
+        for refusal in [Refusal::NotNear, Refusal::NotFromHere] {
+            let (code, problem, words) = told(refusal);
+            assert_eq!((code, problem), (2403, Some(("srt_sender_elsewhere", "pgm".to_owned()))));
+            assert!(words.contains("[access] publish_from") && words.contains("place of the box's own"), "{words}");
+        }
+        assert!(told(Refusal::NotNear).2.contains("[srt] passphrase"));
         assert_eq!(told(Refusal::KeyWrong).1, None);
     }
 

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::verbatim::{Verbatim, Words};
 use crate::access::{Access, Action, Asker, Grant, Request as Question, Sources};
 use crate::clock::Clock;
+use crate::problems::{Addresses, Problems};
 
 pub mod dialogue;
 
@@ -74,6 +75,7 @@ pub struct Relay {
     /// By source, the oldest first.
     by_source: HashMap<IpAddr, Vec<AbortHandle>>,
     refused: Refused,
+    elsewhere: Addresses,
     most: usize,
     most_of_one: usize,
     never_give_way: usize,
@@ -81,12 +83,13 @@ pub struct Relay {
 
 impl Relay {
     /// A relay of `words` on a socket that listens.
-    pub fn new(listener: TcpListener, words: Words, access: Access, clock: Clock) -> Self {
+    pub fn new(listener: TcpListener, words: Words, access: Access, problems: Problems, clock: Clock) -> Self {
         Self {
             listener,
             words,
             sources: access.sources(),
             access,
+            elsewhere: Addresses::new("light_elsewhere", problems, clock.clone()),
             clock,
             lights: JoinSet::new(),
             by_source: HashMap::new(),
@@ -100,6 +103,7 @@ impl Relay {
     /// Serves lights until the shutdown. Ends for no other reason.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
+            self.elsewhere.forget();
             let live = self.is_live();
             if !live && !self.lights.is_empty() {
                 tracing::info!(lights = self.lights.len(), "tally is unknown: the network lights are sent away");
@@ -140,8 +144,10 @@ impl Relay {
         let by = Asker { from: Some(peer.ip()), ..Asker::default() };
         let Ok(grant) = self.access.admit(&Question { action: Action::Light, by: &by }) else {
             self.refused.count(peer, self.clock.now());
+            self.elsewhere.raise(peer.ip(), |peer| Some(elsewhere(peer)));
             return false;
         };
+        self.elsewhere.clear(peer.ip());
         let source = self.sources.of(peer.ip());
         let own = self.by_source.get(&source).map_or(0, Vec::len);
         let is_full = self.by_source.values().map(Vec::len).sum::<usize>() >= self.most;
@@ -180,6 +186,15 @@ impl Relay {
 /// Whether these words may be passed on now.
 fn holds(now: std::time::Instant, words: &Verbatim) -> bool {
     now.saturating_duration_since(words.heard) < OLD_AFTER
+}
+
+/// What to do about a light that may not be told.
+fn elsewhere(peer: IpAddr) -> String {
+    format!(
+        "A network light at {peer} is sent away: it is in none of the networks of [relay] from, or, where that is left \
+         out, in none of the box's own. If it is yours, name its network in [relay] from beside those of all other \
+         lights, as in [\"192.168.1.0/24\", \"10.20.0.0/16\"]: it takes the place of the box's own networks."
+    )
 }
 
 /// Lights that may not be told, and when that was said last: they come again at once, without end.

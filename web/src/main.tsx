@@ -19,15 +19,11 @@ const place = document.getElementById('app');
 if (place) {
   render(
     <Entrance door={door}>
-      <Page app={app} />
+      <Page app={app} door={door} />
     </Entrance>,
     place,
   );
 }
 watchFullScreen();
-app.link.state.subscribe((state) => {
-  // The box says nothing to a socket that it does not let in, nor why it ended one. Before, there is nothing to ask: a
-  // proxy may forward no more than the page and its socket.
-  if (state === 'down') void door.check();
-});
+door.follow(app.link.state);
 app.start();

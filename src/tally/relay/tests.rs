@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Bench {
     mouth: Mouth,
     access: Access,
+    problems: Problems,
     clock: Clock,
     hand: ManualClock,
     address: SocketAddr,
@@ -34,14 +35,14 @@ impl Bench {
     }
 
     async fn for_lights(most: usize, most_of_one: usize) -> Self {
-        let ((clock, hand), mouth) = (Clock::manual(), Mouth::new());
+        let ((clock, hand), mouth, problems) = (Clock::manual(), Mouth::new(), Problems::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = Access::open(None, clock.clone());
-        let relay = Relay::new(listener, mouth.words(), access.clone(), clock.clone());
+        let relay = Relay::new(listener, mouth.words(), access.clone(), problems.clone(), clock.clone());
         let relay = Relay { most, most_of_one, ..relay };
         let running = tokio::spawn(relay.run(CancellationToken::new()));
-        Self { mouth, access, clock, hand, address, running }
+        Self { mouth, access, problems, clock, hand, address, running }
     }
 
     fn tally(&mut self, digits: &str) {
@@ -261,6 +262,21 @@ async fn a_light_where_none_may_be_is_sent_away_and_told_nothing() {
 }
 
 #[tokio::test]
+async fn a_light_that_is_sent_away_for_being_elsewhere_is_told_until_it_is_let_in() {
+    let mut bench = Bench::new().await;
+    bench.tally("1");
+    let elsewhere = vec!["198.51.100.0/24".parse().unwrap()];
+    bench.access.apply(Policy { lights_from: elsewhere, ..Policy::default() });
+    assert_eq!(bench.light().await.read().await, None);
+    let told: Vec<_> = bench.problems.list().into_iter().map(|problem| (problem.code, problem.subject)).collect();
+    assert_eq!(told, [("light_elsewhere", "127.0.0.1".to_owned())]);
+    assert!(bench.problems.list()[0].text.contains("[relay] from"));
+    bench.access.apply(Policy { lights_from: vec!["127.0.0.0/8".parse().unwrap()], ..Policy::default() });
+    assert!(bench.light().await.read().await.is_some());
+    assert_eq!(bench.problems.list(), []);
+}
+
+#[tokio::test]
 async fn whoever_has_most_lights_gives_way_to_a_newcomer_and_whoever_has_few_does_not() {
     let (mut mouth, (clock, _hand)) = (Mouth::new(), Clock::manual());
     mouth.tally(clock.now(), &[Tally::Program]);
@@ -269,7 +285,7 @@ async fn whoever_has_most_lights_gives_way_to_a_newcomer_and_whoever_has_few_doe
     let access = Access::open(None, clock.clone());
     let everywhere = ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap()).into();
     access.apply(Policy { lights_from: everywhere, ..Policy::default() });
-    let relay = Relay::new(listener, mouth.words(), access, clock);
+    let relay = Relay::new(listener, mouth.words(), access, Problems::default(), clock);
     let mut relay = Relay { most: 12, most_of_one: 5, never_give_way: 3, ..relay };
     let mut clients = Vec::new();
     let mut come = async |peer: &str| {
@@ -352,7 +368,8 @@ async fn a_box_follows_another_box_as_it_follows_vmix() {
     let (first, mut of_first) = follow(vmix.tcp().unwrap().port());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (second, mut of_second) = follow(listener.local_addr().unwrap().port());
-    let relay = Relay::new(listener, first.words(), Access::open(None, Clock::system()), Clock::system());
+    let relay =
+        Relay::new(listener, first.words(), Access::open(None, Clock::system()), Problems::default(), Clock::system());
     let running =
         [tokio::spawn(first.run()), tokio::spawn(relay.run(CancellationToken::new())), tokio::spawn(second.run())];
 

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { LinkState } from '../link/link';
+import { Store } from '../store';
 import { Door } from './door';
 
 const ROOT = 'http://192.168.1.20:8889/studio/';
@@ -38,6 +40,48 @@ describe('Door', () => {
     }
     expect(asked[0]?.url).toBe(`${ROOT}api/v1/session`);
     expect(reloads).toBe(0);
+  });
+
+  it('is barred where something else answers in the place of the box, and not before that is known', async () => {
+    const one = door();
+    const ask = async (...given: Response[]) => {
+      answers = given;
+      now += 1000;
+      await one.check();
+      return one.barred.get();
+    };
+    answers = [json({}, { status: 404 })];
+    const asking = one.check();
+    expect(one.barred.get(), 'no answer yet').toBe(false);
+    await asking;
+    expect(one.barred.get()).toBe(true);
+    expect(await ask(json({ role: 'viewer', pin: true }))).toBe(false);
+    expect(await ask(), 'no network').toBe(false);
+    expect(await ask(new Response('<h1>Studio</h1>')), "a proxy's own page").toBe(true);
+    expect(await ask(json({ role: 'anyone', pin: true }))).toBe(false);
+    expect(await ask(new Response('<h1>Studio</h1>'))).toBe(true);
+    expect([one.closed.get(), reloads], 'a proxy lets nobody in').toEqual([{ pin: true, ended: false }, 0]);
+  });
+
+  it('asks while the link is down, again and again, until it is known what is the matter', async () => {
+    const link = new Store<LinkState>('connecting');
+    const one = door();
+    one.follow(link);
+    const pass = async (ms: number) => {
+      now += ms;
+      await vi.advanceTimersByTimeAsync(ms);
+      return asked.length;
+    };
+    expect(await pass(5000), 'nothing to ask yet').toBe(0);
+    link.set('down');
+    expect(asked.length, 'at once').toBe(1);
+    answers = [json({ role: 'anyone', pin: true })];
+    expect(await pass(5000), 'the box is back').toBe(2);
+    expect(one.closed.get()).toEqual({ pin: true, ended: false });
+    link.set('live');
+    answers = [json({ role: 'viewer' })];
+    await pass(5000);
+    expect(reloads).toBe(1);
   });
 
   it('says what would open it, and begins anew when the box has let the page in', async () => {

@@ -2,6 +2,7 @@
  * Whether this page may watch, and the PIN that lets it. Owns the questions to the box; what is shown for them is the
  * view's. The page itself needs no leave, so it can always ask.
  */
+import type { LinkState } from '../link/link';
 import { Store } from '../store';
 
 export interface Closed {
@@ -30,6 +31,8 @@ const LEAST_MS = 1000;
 export class Door {
   readonly closed = new Store<Closed | null>(null);
   readonly trouble = new Store<Trouble | null>(null);
+  /** Whether something on the way, a proxy most likely, keeps the page from asking. False until that is known. */
+  readonly barred = new Store(false);
   readonly #url: string;
   readonly #env: DoorEnvironment;
   readonly #ended: boolean;
@@ -42,22 +45,37 @@ export class Door {
     this.#env = env;
   }
 
+  /**
+   * Asks when the link is down, and again while it stays so. The box says nothing to a socket that it does not let in,
+   * nor why it ended one; and one that was just started again may not have answered before. Otherwise there is nothing
+   * to ask: a proxy may forward no more than the page and its socket.
+   */
+  follow(link: Store<LinkState>): void {
+    const ask = () => {
+      if (link.get() === 'down') void this.check();
+    };
+    link.subscribe(ask);
+    setInterval(ask, LOOK_AGAIN_MS);
+  }
+
   /** Asks the box. What gives no answer is taken for open: a proxy may not forward this, and the picture will tell. */
   async check(): Promise<void> {
     const now = this.#env.now();
     if (now - this.#askedAt < LEAST_MS) return;
     this.#askedAt = now;
-    let session: { role?: unknown; pin?: unknown };
+    let answer: Response;
     try {
-      const answer = await this.#env.fetch(this.#url, { cache: 'no-store' });
-      if (!answer.ok) return;
-      session = await answer.json();
+      answer = await this.#env.fetch(this.#url, { cache: 'no-store' });
     } catch {
       return;
     }
-    if (session.role === 'anyone') {
+    // A page of the proxy's own is no answer either.
+    const session = answer.ok ? await answer.json().catch(() => null) : null;
+    const role: unknown = session?.role;
+    this.barred.set(role === undefined);
+    if (role === 'anyone') {
       this.#close({ pin: session.pin === true, ended: this.#ended });
-    } else if (this.closed.get() !== null) {
+    } else if (role !== undefined && this.closed.get() !== null) {
       this.#env.reload();
     }
   }

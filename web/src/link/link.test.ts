@@ -163,6 +163,30 @@ describe('Link', () => {
     expect(sockets.length).toBe(2);
   });
 
+  it('is back within three seconds of the network, whenever that comes back', () => {
+    const first = 5000;
+    for (let back = first; back < 25_000; back += 200) {
+      live();
+      let waited: number | null = null;
+      const opened = new Map<FakeSocket, number>();
+      for (let passed = 0; waited === null && passed < back + 10_000; passed += 50) {
+        vi.advanceTimersByTime(50);
+        const socket = newest();
+        const since = passed - (opened.get(socket) ?? passed);
+        if (!opened.has(socket)) opened.set(socket, passed);
+        // What asks for a connection, or for the box's link-layer address, is sent once a second.
+        if (socket.readyState === 0 && passed >= back && since % 1000 === 0) {
+          socket.open();
+          socket.say(TALLY);
+          waited = passed - back;
+        }
+      }
+      expect(link.state.get()).toBe('live');
+      expect(waited, `after ${back} ms`).toBeLessThanOrEqual(3000);
+      link.stop();
+    }
+  });
+
   it('is down at once when the socket closes, and tries again for ever, at least every two seconds', () => {
     live().fall();
     expect(link.state.get()).toBe('down');

@@ -7,6 +7,7 @@ import { type Memory, site } from '../address';
 import { App } from '../app';
 import { en } from '../i18n/en';
 import { ko } from '../i18n/ko';
+import { Store } from '../store';
 import type { HelloMessage, Stream, Tally, TallyMessage } from '../wire';
 import { emsOf } from './lamp';
 import { Page } from './page';
@@ -60,6 +61,7 @@ const HELLO: HelloMessage = {
 const MEDIA = new MediaStream();
 
 let app: App;
+let barred: Store<boolean>;
 let root: HTMLElement;
 let stored: Record<string, string | null>;
 const memory: Memory = {
@@ -80,11 +82,12 @@ const click = (selector: string) => act(() => find(selector).click());
 
 beforeEach(async () => {
   stored = {};
+  barred = new Store(false);
   history.replaceState(null, '', '/pgm?camera=Handheld');
   root = document.createElement('div');
   document.body.append(root);
   app = new App(site(location.href, './', 'pgm'), memory);
-  await act(() => render(<Page app={app} />, root));
+  await act(() => render(<Page app={app} door={{ barred }} />, root));
 });
 
 afterEach(() => {
@@ -264,6 +267,18 @@ describe('without a picture', () => {
     expect(problemKey('new_code')).toBeNull();
     expect(problemKey('constructor')).toBeNull();
   });
+
+  it.each(['pin_needed', 'link_needed', 'link_ended'])(
+    'blames a proxy for %s only once it is known to keep the page from asking',
+    async (reason) => {
+      await set(() => app.player.get().status.set({ state: 'refused', reason, detail: 'Said the box.' }));
+      expect(root.querySelector('#problem')).toBeNull();
+      await set(() => barred.set(true));
+      expect(text('#problem')).toMatch(/proxy/);
+      await set(() => barred.set(false));
+      expect(root.querySelector('#problem')).toBeNull();
+    },
+  );
 
   it('tells of a full box', async () => {
     await set(() => app.player.get().status.set({ state: 'refused', reason: 'full', detail: 'Full.' }));

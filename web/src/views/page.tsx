@@ -4,6 +4,7 @@ import type { View } from '../address';
 import type { App } from '../app';
 import { fullScreen, toggleFullScreen } from '../device/fullscreen';
 import { canVibrate } from '../device/vibrate';
+import type { Door } from '../door/door';
 import { t } from '../i18n';
 import { chosen, type Shown } from '../tally/tally';
 import { Chooser } from './chooser';
@@ -12,7 +13,7 @@ import { useIdle, useStore } from './hooks';
 import { Control, type IconName } from './icons';
 import { Lamp } from './lamp';
 import { Picture } from './picture';
-import { ProblemHelp, Setup } from './setup';
+import { asksToBeLetIn, ProblemHelp, Setup } from './setup';
 import { Share } from './share';
 import { SoundChip, SoundControl, SoundPanel, SoundSource } from './sound';
 import { Details, ShowFlags, Status, Trust } from './status';
@@ -31,14 +32,14 @@ const TITLE_MARK: Record<Shown, string> = { program: '●', preview: '◐', safe
 
 type Open = 'chooser' | 'share' | 'details' | 'sound' | null;
 
-export function Page({ app }: { app: App }) {
+export function Page({ app, door }: { app: App; door: Pick<Door, 'barred'> }) {
   const { camera, view, stream } = useStore(app.place);
   const state = useStore(app.link.state);
   const now = chosen(camera, useStore(app.link.tally), state);
   const [open, setOpen] = useState<Open>(null);
   const idle = useIdle(IDLE_MS);
   const full = useStore(fullScreen);
-  const help = useHelp(app);
+  const help = useHelp(app, door);
   const close = () => setOpen(null);
 
   useEffect(() => {
@@ -124,9 +125,11 @@ export function Page({ app }: { app: App }) {
 }
 
 /** What stands in the picture's place when there is none to show; `null` while there is. */
-function useHelp(app: App) {
+function useHelp(app: App, door: Pick<Door, 'barred'>) {
   const player = useStore(app.player);
+  const barred = useStore(door.barred);
   const { state, reason, detail } = useStore(player.status);
+  const wantsIn = state === 'refused' && reason !== null && asksToBeLetIn(reason);
   const seen = useStore(player.seen);
   useStore(app.link.streams);
   const stream = app.stream();
@@ -142,6 +145,8 @@ function useHelp(app: App) {
   if (stream?.live && stream.problem && !stream.playable) {
     return <ProblemHelp code={stream.problem.code} text={stream.problem.text} />;
   }
+  // Which of the two it is takes a moment to know: the page asks for what lets it in, or is kept from asking.
+  if (wantsIn && !barred) return null;
   if (state === 'refused') return <ProblemHelp code={reason ?? ''} text={detail ?? ''} />;
   const noSource = stream ? !stream.live : app.link.streams.get() !== null || state === 'waiting';
   // A picture that stopped a moment ago stays in sight; the session waits for the source to come back.

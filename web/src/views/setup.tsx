@@ -108,6 +108,9 @@ const KNOWN = new Map<string, Key>(
 /** The page's own words for a code; `null` where only the box can explain it. */
 export const problemKey = (code: string): Key | null => KNOWN.get(code) ?? null;
 
+/** Whether a code is one of those that the page itself has the cure of: a PIN, or a link. */
+export const asksToBeLetIn = (code: string): boolean => problemKey(code) === 'problem_door';
+
 export function ProblemHelp({ code, text }: { code: string; text: string }) {
   const key = problemKey(code);
   return (

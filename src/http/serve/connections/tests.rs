@@ -139,6 +139,28 @@ fn whoever_has_only_just_come_has_time_to_ask_and_who_asks_nothing_goes_before_s
 }
 
 #[test]
+fn a_page_that_shows_tally_alone_loses_what_is_idle_first_and_its_socket_only_as_the_oldest_of_many() {
+    let door = Gate::new();
+    let come = |from: usize, count: usize| -> Vec<_> {
+        (from..from + count).map(|n| door.sockets(&format!("10.{}.{}.1", 1 + n / 200, n % 200), 1)).collect()
+    };
+    let page = door.sockets("10.0.0.1", 1);
+    let idle = door.fill("10.0.0.1", 1);
+    drop(idle[0].asked());
+    let _flood = come(0, MOST - 2);
+    let _one = come(3_000, 1);
+    assert_eq!((closed(&page), closed(&idle)), (vec![], vec![0]));
+    let _two = come(4_000, 1);
+    assert_eq!(closed(&page), [0], "nothing tells it from the others");
+    let again = door.sockets("10.0.0.1", 1);
+    assert_eq!(again.len(), 1, "as any newcomer it gets in");
+    let _more = come(5_000, MOST - 1);
+    assert_eq!(closed(&again), NONE, "all others go first");
+    let _last = come(8_000, 1);
+    assert_eq!(closed(&again), [0]);
+}
+
+#[test]
 fn one_connection_after_another_of_who_has_most_goes_answers_before_sockets_and_the_newest_first() {
     let door = Gate::new();
     let crew = door.sockets("10.0.0.1", 40);
