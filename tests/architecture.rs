@@ -35,7 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lamps", &["system"]),
     ("media", &[]),
     ("mpegts", &["codec"]),
-    ("problems", &[]),
+    ("problems", &["clock"]),
     ("settings", &[]),
     ("sheet", &[]),
     ("simulator", &[]),
