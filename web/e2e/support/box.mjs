@@ -27,26 +27,26 @@ export async function until(what, check, within = 15_000) {
 
 const taken = new Set();
 
+/** Below those that the system gives to whoever connects somewhere: one of them may be taken again before the box has it. */
+const PORTS = { first: 20_000, count: 12_000 };
+
 /** A port that is free for TCP and UDP, and was not given out before. */
 export async function freePort() {
   for (;;) {
-    const port = await new Promise((resolve, reject) => {
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    if (taken.has(port)) continue;
+    taken.add(port);
+    const tcp = await new Promise((resolve) => {
       const server = createServer();
-      server.once('error', reject);
-      server.listen(0, '127.0.0.1', () => {
-        const { port } = server.address();
-        server.close(() => resolve(port));
-      });
+      server.once('error', () => resolve(false));
+      server.listen(port, '0.0.0.0', () => server.close(() => resolve(true)));
     });
     const udp = await new Promise((resolve) => {
       const socket = createSocket('udp4');
       socket.once('error', () => resolve(false));
-      socket.bind(port, '127.0.0.1', () => socket.close(() => resolve(true)));
+      socket.bind(port, '0.0.0.0', () => socket.close(() => resolve(true)));
     });
-    if (udp && !taken.has(port)) {
-      taken.add(port);
-      return port;
-    }
+    if (tcp && udp) return port;
   }
 }
 

@@ -526,16 +526,8 @@ async fn sound_is_made_and_sent_while_somebody_takes_it() {
     }
 }
 
-#[tokio::test]
-async fn a_removed_session_is_told_and_leaves_nothing_behind() {
-    let mut server = TestBox::start("127.0.0.1:0", 10);
-    let mut source = server.publish();
-    source.picture(true, 500);
-    let (mut client, created) = server.viewer().await;
-    assert!(client.connect().await);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(server.handle.remove(&created.session_id).await);
-    assert!(!server.handle.remove(&created.session_id).await);
+/// What is left to be heard ends a session, by RTCP and by DTLS.
+async fn says_goodbye(client: &mut Client) {
     let (mut bye, mut closed) = (false, false);
     while let Some(got) = client.next().await {
         match got {
@@ -547,6 +539,19 @@ async fn a_removed_session_is_told_and_leaves_nothing_behind() {
         }
     }
     assert!(bye && closed);
+}
+
+#[tokio::test]
+async fn a_removed_session_is_told_and_leaves_nothing_behind() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, created) = server.viewer().await;
+    assert!(client.connect().await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(server.handle.remove(&created.session_id).await);
+    assert!(!server.handle.remove(&created.session_id).await);
+    says_goodbye(&mut client).await;
     server.becomes_empty().await;
     assert_eq!(server.handle.etag(&created.session_id), None);
     assert!(server.handle.recent_frames(&StreamName::program()).is_empty());

@@ -45,17 +45,7 @@ async fn a_viewer_over_tcp_gets_pictures_and_what_it_misses_and_ends_with_its_se
         let stream = client.stream.as_ref().unwrap();
         assert_eq!(server.handle.sessions()[0].peer, stream.io.local_addr().ok());
         assert!(server.handle.remove(&created.session_id).await);
-        let (mut bye, mut closed) = (false, false);
-        while let Some(got) = client.next().await {
-            match got {
-                Got::Rtcp(compound) => {
-                    rtcp::read(&compound, |feedback| bye |= feedback == Feedback::Bye).unwrap();
-                }
-                Got::Closed => closed = true,
-                Got::Rtp { .. } => {}
-            }
-        }
-        assert!(bye && closed);
+        says_goodbye(&mut client).await;
         assert!(client.stream.unwrap().is_closed().await);
         server.becomes_empty().await;
     }
