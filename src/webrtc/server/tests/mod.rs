@@ -36,6 +36,7 @@ fn config(listen: SocketAddr, max_viewers: usize) -> Config {
     let sources = crate::access::Sources::default();
     Config {
         listen,
+        over_tcp: true,
         public_addresses: vec![],
         local_addresses,
         max_viewers,
@@ -57,6 +58,8 @@ struct TestBox {
     lip_sync: Option<bool>,
     /// Where they ask from.
     from: Option<IpAddr>,
+    /// Where what comes over TCP waits.
+    arrivals: mpsc::Sender<tcp::Arrival>,
 }
 
 impl TestBox {
@@ -70,9 +73,9 @@ impl TestBox {
         let hub = Hub::new(clock.clone(), Access::open(None, clock.clone()), Problems::default(), renditions);
         let (handle, mut server) = Server::bind(config, clock.clone()).unwrap();
         server.worker.shards.inline_first = 1;
-        let stop = CancellationToken::new();
+        let (stop, arrivals) = (CancellationToken::new(), server.tcp.arrivals.clone());
         let running = tokio::spawn(server.run(stop.clone()));
-        Self { clock, hub, handle, stop, running, viewers: 0, lip_sync: None, from: None }
+        Self { clock, hub, handle, stop, running, viewers: 0, lip_sync: None, from: None, arrivals }
     }
 
     fn publish(&self) -> Source {
