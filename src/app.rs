@@ -23,7 +23,7 @@ use crate::access::{Access, Sources};
 use crate::clock::Clock;
 use crate::hub::{Event, Hub, Renditions};
 use crate::media::StreamName;
-use crate::problems::Problems;
+use crate::problems::{Problem, Problems};
 use crate::settings::{Environment, Identity, Settings, SettingsError};
 use crate::system::{Store, Supervisor, logging, memory_used, reachable};
 use crate::update::Updates;
@@ -169,7 +169,8 @@ impl App {
     async fn start(settings: Settings, machine: Machine) -> Result<Self, Failure> {
         let clock = Clock::system();
         let https = https::bind(&settings, &machine, &clock, &machine.problems)?;
-        let https_state = https::state(&settings, machine.identity.is_some(), https.as_ref());
+        let boxed = machine.identity.is_some();
+        let https_state = https::state(&settings, boxed, https.as_ref());
         let Machine { setup_code, store, identity, updates, lamps, problems } = machine;
         let access = access::gate(&settings, https_state, setup_code, identity.as_ref(), store.as_ref(), &clock);
         let sound = convert::sound(&settings);
@@ -186,8 +187,7 @@ impl App {
         let (config, board) = (convert::srt_listener(&settings, &current, access.sources()), problems.clone());
         let sources = srt::Listener::bind(config, sinks.clone(), board, clock.clone());
         let sources = sources.map_err(|e| cannot_bind(&settings, "srt.listen", e))?;
-        let media = webrtc::Server::bind(convert::webrtc(&settings, access.sources()), clock.clone());
-        let (sessions, media) = media.map_err(|e| cannot_bind(&settings, "webrtc.listen", e))?;
+        let (sessions, media) = bind_media(&settings, boxed, access.sources(), &clock, &problems)?;
         let credentials = turn::Credentials::new(&secret()?, clock.now());
         let turn = match settings.turn.enabled {
             true => Some(bind_turn(&settings, media.local_addr(), credentials.clone(), access.sources(), &clock)?),
@@ -496,6 +496,35 @@ where
         Some(system) => refused(settings, key, system),
         None => Failure::Other(anyhow::Error::new(error)),
     }
+}
+
+/// Binds the media port: UDP, and TCP where nobody else has it.
+fn bind_media(
+    settings: &Settings,
+    boxed: bool,
+    sources: Sources,
+    clock: &Clock,
+    problems: &Problems,
+) -> Result<(webrtc::Handle, webrtc::Server), Failure> {
+    let taken_by = settings.media_tcp_taken_by(boxed);
+    let config = convert::webrtc(settings, taken_by.is_none(), sources);
+    let (handle, server) =
+        webrtc::Server::bind(config, clock.clone()).map_err(|e| cannot_bind(settings, "webrtc.listen", e))?;
+    let port = server.local_addr().port();
+    match taken_by {
+        Some(key) => tracing::info!("no media over TCP: {key} has TCP port {port}"),
+        None if !server.serves_tcp() => problems.raise(Problem {
+            code: "media_tcp_taken",
+            subject: String::new(),
+            text: format!(
+                "Another program on this machine has TCP port {port}: viewers whose network lets no UDP through get the \
+                 picture through the relay alone, if at all. Stop that program or change [webrtc] listen, then start \
+                 the box again."
+            ),
+        }),
+        None => {}
+    }
+    Ok((handle, server))
 }
 
 fn seed() -> anyhow::Result<u64> {

@@ -31,9 +31,11 @@ fn passphrase_of<'a>(settings: &'a Settings, name: &StreamName) -> Option<&'a Pa
     own.and_then(|stream| stream.passphrase.as_ref()).or(settings.srt.passphrase.as_ref())
 }
 
-pub(super) fn webrtc(settings: &Settings, sources: Sources) -> webrtc::Config {
+/// `over_tcp`: whether nothing else of the box has that port.
+pub(super) fn webrtc(settings: &Settings, over_tcp: bool, sources: Sources) -> webrtc::Config {
     webrtc::Config {
         listen: settings.webrtc.listen,
+        over_tcp,
         public_addresses: settings.webrtc.public_addresses.clone(),
         local_addresses: crate::system::local_addresses,
         max_viewers: settings.webrtc.max_viewers,

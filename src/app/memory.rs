@@ -9,7 +9,7 @@ use crate::problems::{Problem, Problems};
 
 /// What everything together can hold that has a bound of its own, beside viewers (docs/security.md, "Memory").
 /// `MemoryMax=` of the service is beyond it.
-const EVERYTHING: u64 = 352 << 20;
+const EVERYTHING: u64 = 392 << 20;
 
 /// What a viewer costs at most.
 const A_VIEWER: u64 = 256 << 10;
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn more_than_there_should_be_is_a_problem_until_it_is_clearly_less() {
         let (problems, bound) = (Problems::default(), bound(250));
-        assert_eq!(bound >> 20, 414);
+        assert_eq!(bound >> 20, 454);
         let mut told = Vec::new();
         for used in [Some(100), Some(bound), Some(bound + 1), Some(bound + 9), Some(bound), None, Some(bound / 2)] {
             judge(used, bound, &problems);

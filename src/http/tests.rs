@@ -25,6 +25,7 @@ impl Transform for Nothing {
 fn media(clock: &Clock) -> (webrtc::Handle, webrtc::Server) {
     let config = webrtc::Config {
         listen: "127.0.0.1:0".parse().unwrap(),
+        over_tcp: true,
         public_addresses: Vec::new(),
         local_addresses: Vec::new,
         max_viewers: 2,

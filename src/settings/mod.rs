@@ -142,7 +142,7 @@ pub struct Srt {
 /// `[webrtc]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebRtc {
-    /// UDP address of all viewers' media. `[::]` means every IPv6 and every IPv4 address.
+    /// UDP address of all viewers' media, and TCP where nothing else has that port. `[::]` means every IPv6 and every IPv4 address.
     pub listen: SocketAddr,
     /// Addresses announced to browsers beside the box's own: those of a router that forwards the port.
     pub public_addresses: Vec<IpAddr>,
@@ -390,6 +390,23 @@ impl Settings {
             Some(line) => format!("{}:{line}: {text}", self.places.file),
             None => text,
         }
+    }
+
+    /// The key of what else of this box listens on the media's TCP port, where something does: then there is no media
+    /// over TCP, of which only few viewers have need. `boxed` is as for [`Https::address`].
+    pub fn media_tcp_taken_by(&self, boxed: bool) -> Option<&'static str> {
+        let listens = self.tcp_listens(boxed).into_iter();
+        listens.filter(|(_, address)| read::clash(*address, self.webrtc.listen)).map(|(key, _)| key).next()
+    }
+
+    /// What is listened on over TCP, by key, but for the media.
+    fn tcp_listens(&self, boxed: bool) -> Vec<(&'static str, SocketAddr)> {
+        let turn = self.turn.enabled.then_some((schema::TURN_LISTEN, self.turn.listen));
+        let https = self.https.address(boxed).map(|listen| (schema::HTTPS_LISTEN, listen));
+        let relayed = https.and(turn).map(|_| (schema::TURN_TLS_LISTEN, self.turn.tls_listen));
+        let lights = self.relay.listen.map(|listen| (schema::RELAY_LISTEN, listen));
+        let http = (schema::HTTP_LISTEN, self.http.listen);
+        [Some(http), https, lights, turn, relayed].into_iter().flatten().collect()
     }
 
     /// What is listened on, by key.

@@ -314,24 +314,15 @@ impl Reader<'_> {
 
     /// What listens by the same protocol needs ports of its own.
     fn listens(&mut self, given: &[(&'static str, Span)]) {
-        let Settings { http, https, srt, webrtc, turn, relay, .. } = &self.settings;
+        let Settings { srt, webrtc, turn, .. } = &self.settings;
         let turn = turn.enabled.then_some((schema::TURN_LISTEN, turn.listen));
         let udp = [(schema::SRT_LISTEN, srt.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
         let udp: Vec<_> = udp.into_iter().chain(turn).collect();
-        let lights = relay.listen.map(|listen| (schema::RELAY_LISTEN, listen));
-        let encrypted = https.address(false).map(|listen| (schema::HTTPS_LISTEN, listen));
-        let tcp = [(schema::HTTP_LISTEN, http.listen), (schema::WEBRTC_LISTEN, webrtc.listen)];
-        let tcp = tcp.into_iter().chain(encrypted);
-        let relayed = encrypted.and(turn).map(|_| (schema::TURN_TLS_LISTEN, self.settings.turn.tls_listen));
-        let tcp: Vec<_> = tcp.chain(lights).chain(turn).chain(relayed).collect();
-        // Two that clash by both protocols are told once.
-        let mut told = Vec::new();
+        let tcp = self.settings.tcp_listens(false);
         for (protocol, all) in [("UDP", udp), ("TCP", tcp)] {
             for (nth, (key, address)) in all.iter().enumerate() {
                 for (other, taken) in all.iter().take(nth) {
-                    let clash = address.port() != 0 && address.port() == taken.port();
-                    if clash && overlap(address.ip(), taken.ip()) && !told.contains(&[*key, *other]) {
-                        told.push([*key, *other]);
+                    if clash(*address, *taken) {
                         self.taken(given, protocol, address.port(), [*key, *other]);
                     }
                 }
@@ -348,6 +339,11 @@ impl Reader<'_> {
         let what = format!("{protocol} port {port} is already taken by {other}");
         self.fault(span, Fault::new(what, "choose another port"));
     }
+}
+
+/// Whether only one of two can listen.
+pub(super) fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() != 0 && one.port() == other.port() && overlap(one.ip(), other.ip())
 }
 
 /// Whether listening on one address takes the other's packets too. `[::]` takes IPv4's.

@@ -569,8 +569,6 @@ fn addresses_overlap_only_within_their_family_and_protocol() {
 fn the_relay_needs_ports_of_its_own_unless_it_is_off() {
     for (text, wrong) in [
         ("webrtc.listen = '[::]:3478'", "1:17: UDP port 3478 is already taken by [turn] listen"),
-        ("http.listen = '[::]:8189'", "1:15: TCP port 8189 is already taken by [webrtc] listen"),
-        ("webrtc.listen = '[::]:8889'", "1:17: TCP port 8889 is already taken by [http] listen"),
         ("http.listen = '[::]:3478'", "1:15: TCP port 3478 is already taken by [turn] listen"),
         ("[turn]\nlisten = '0.0.0.0:8890'", "2:10: UDP port 8890 is already taken by [srt] listen"),
         ("[turn]\nlisten = '0.0.0.0:8889'", "2:10: TCP port 8889 is already taken by [http] listen"),
@@ -581,6 +579,25 @@ fn the_relay_needs_ports_of_its_own_unless_it_is_off() {
     let off = parse("http.listen = '[::]:3478'\nturn.enabled = false");
     assert!(!off.turn.enabled && Settings::default().turn.enabled);
     assert_eq!(Settings::default().turn.listen.to_string(), "[::]:3478");
+}
+
+#[test]
+fn the_media_leaves_its_tcp_port_to_whatever_else_of_the_box_listens_there() {
+    for (text, boxed, by) in [
+        ("", true, None),
+        ("http.listen = '[::]:8189'", false, Some("http.listen")),
+        ("webrtc.listen = '[::]:8889'", false, Some("http.listen")),
+        ("webrtc.listen = '[::]:443'\nhttps.listen = '127.0.0.1:443'", false, Some("https.listen")),
+        ("webrtc.listen = '127.0.0.2:443'\nhttps.listen = '127.0.0.1:443'", false, None),
+        ("webrtc.listen = '[::]:8443'", true, Some("https.listen")),
+        ("webrtc.listen = '[::]:8443'", false, None),
+        ("webrtc.listen = '[::]:5349'", true, Some("turn.tls_listen")),
+        ("webrtc.listen = '[::]:5349'\nturn.enabled = false", true, None),
+        ("relay.listen = '0.0.0.0:8189'", false, Some("relay.listen")),
+        ("webrtc.listen = '[::]:0'\nhttp.listen = '[::]:0'", false, None),
+    ] {
+        assert_eq!(parse(text).media_tcp_taken_by(boxed), by, "{text} {boxed}");
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use super::history::History;
 use super::ice::{Agent, Credentials, Path, Request, Transport};
 use super::packetizer::Packetizer;
 use super::rtcp::{self, Feedback, ReferenceAnswer};
-use super::sdp::{AnswerRequest, Fragment, NegotiatedVideo, Offer, OfferedSound, OfferedTrack, ProfileLevelId};
+use super::sdp::{
+    AnswerRequest, Candidates, Fragment, NegotiatedVideo, Offer, OfferedSound, OfferedTrack, ProfileLevelId,
+};
 use super::sdp::{answer, restart_answer};
 use super::sending::{Batch, Pacing, Sending, SendingParts, Sources};
 use super::srtp::{Inbound, Keys, Outbound, Profile};
@@ -148,7 +150,7 @@ pub fn sdp(data: &[u8]) {
         session_number: 1,
         credentials: &credentials(),
         fingerprint: identity().fingerprint(),
-        candidates: &[path().peer],
+        candidates: Candidates { addresses: &[path().peer], over_tcp: true },
         cname: "box",
         video: (track, ProfileLevelId([0x64, 0, 0x28])),
         sound: OfferedSound { ssrc: 3, stream_id: "pgm-sound".into() },
@@ -166,7 +168,7 @@ pub fn sdp_fragment(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(fragment) = Fragment::parse(text) else { return };
     let credentials = credentials();
-    let answer = restart_answer(&fragment, &credentials, &[path().peer]);
+    let answer = restart_answer(&fragment, &credentials, Candidates { addresses: &[path().peer], over_tcp: true });
     let read = Fragment::parse(&answer).map(|fragment| fragment.credentials);
     assert_eq!(read.as_ref(), Ok(&credentials), "{answer}");
 }

@@ -222,6 +222,9 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+/// The nth thing of a flood.
+type Flood<'f> = &'f dyn Fn(u32) -> Vec<u8>;
+
 /// What becomes of a flood.
 #[derive(Debug, PartialEq)]
 enum End {
@@ -245,8 +248,7 @@ async fn who_floods_http_2_with_frames_is_cut_off_or_not_read_any_more() {
     };
     let pings = |n: u32| frame(PING, 0, 0, &u64::from(n).to_be_bytes());
     let settings = |_| frame(SETTINGS, 0, 0, &[]);
-    type Next<'n> = &'n dyn Fn(u32) -> Vec<u8>;
-    let kinds: [(&str, Next<'_>, End); 5] = [
+    let kinds: [(&str, Flood<'_>, End); 5] = [
         ("requests taken back at once", &opened_and_reset, End::CutOff),
         ("requests beyond what may be", &too_many, End::CutOff),
         ("a head that goes on for ever", &continued, End::CutOff),

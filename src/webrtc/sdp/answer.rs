@@ -32,6 +32,15 @@ pub struct OfferedSound {
     pub stream_id: String,
 }
 
+/// Where the box can be reached: over UDP, and maybe over TCP by the same addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'a> {
+    /// Best first.
+    pub addresses: &'a [SocketAddr],
+    /// Whether viewers can connect to them.
+    pub over_tcp: bool,
+}
+
 /// What the answer is to say beside what follows from the offer.
 #[derive(Clone, Debug)]
 pub struct AnswerRequest<'a> {
@@ -41,8 +50,8 @@ pub struct AnswerRequest<'a> {
     pub credentials: &'a Credentials,
     /// Of the box's certificate.
     pub fingerprint: &'a Fingerprint,
-    /// Where the box can be reached, over UDP and TCP, best first.
-    pub candidates: &'a [SocketAddr],
+    /// Where the box can be reached.
+    pub candidates: Candidates<'a>,
     /// Canonical name that ties the sources together (RFC 3550 §6.5.1).
     pub cname: &'a str,
     /// The picture and the SPS's profile and level.
@@ -221,7 +230,7 @@ fn media_line(sdp: &mut Lines, section: &Section, payload_types: &str) {
     }
 }
 
-fn transport(sdp: &mut Lines, section: &Section, request: &AnswerRequest<'_>, candidates: Option<&[SocketAddr]>) {
+fn transport(sdp: &mut Lines, section: &Section, request: &AnswerRequest<'_>, candidates: Option<Candidates<'_>>) {
     sdp.line(format_args!("a=ice-ufrag:{}", request.credentials.ufrag));
     sdp.line(format_args!("a=ice-pwd:{}", request.credentials.password));
     sdp.line(format_args!("a=fingerprint:{}", request.fingerprint));
@@ -237,7 +246,7 @@ fn transport(sdp: &mut Lines, section: &Section, request: &AnswerRequest<'_>, ca
 
 /// Host candidates: over UDP (RFC 8839 §5.1), then over TCP (RFC 6544 §4.5), to which viewers connect. The first of each
 /// kind has the highest priority (RFC 8445 §5.1.2.1).
-pub(super) fn candidate_lines(out: &mut String, candidates: &[SocketAddr]) {
+pub(super) fn candidate_lines(out: &mut String, Candidates { addresses, over_tcp }: Candidates<'_>) {
     const UDP_PREFERENCE: u32 = 126;
     // Below what browsers give to candidates relayed over UDP (libwebrtc 2), and not below those relayed over TCP (1):
     // what is lost on TCP holds up everything behind it, so that any way over UDP is better.
@@ -252,10 +261,10 @@ pub(super) fn candidate_lines(out: &mut String, candidates: &[SocketAddr]) {
         let (ip, port) = (address.ip(), address.port());
         let _ = write!(out, "a=candidate:{foundation} 1 {transport} {priority} {ip} {port} typ host{kind}\r\n");
     };
-    for (n, address) in candidates.iter().enumerate() {
+    for (n, address) in addresses.iter().enumerate() {
         line("udp", priority(UDP_PREFERENCE, 0xffff_u32.saturating_sub(n as u32)), address, "");
     }
-    for (n, address) in candidates.iter().enumerate() {
+    for (n, address) in addresses.iter().enumerate().filter(|_| over_tcp) {
         line(
             "tcp",
             priority(TCP_PREFERENCE, PASSIVE | 0x1fff_u32.saturating_sub(n as u32)),

@@ -1,9 +1,7 @@
 //! `application/trickle-ice-sdpfrag` (RFC 8840 §9, RFC 9725 §4.3).
 
-use std::net::SocketAddr;
-
 use super::super::ice::Credentials;
-use super::answer::candidate_lines;
+use super::answer::{Candidates, candidate_lines};
 use super::{OfferError, check_credentials};
 
 /// Longest fragment read.
@@ -102,7 +100,7 @@ fn same(known: &mut Option<String>, value: &str) -> Result<(), FragmentError> {
 }
 
 /// The fragment that answers a restart: the box's new credentials and its candidates.
-pub fn restart_answer(request: &Fragment, credentials: &Credentials, candidates: &[SocketAddr]) -> String {
+pub fn restart_answer(request: &Fragment, credentials: &Credentials, candidates: Candidates<'_>) -> String {
     let mut out = String::from("a=ice-lite\r\n");
     let credentials = format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", credentials.ufrag, credentials.password);
     if let Some((media, mid)) = &request.section {

@@ -20,7 +20,9 @@ mod h264;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, AnswerRequest, NegotiatedSound, NegotiatedVideo, OfferedSound, OfferedTrack, answer};
+pub use answer::{
+    Answer, AnswerRequest, Candidates, NegotiatedSound, NegotiatedVideo, OfferedSound, OfferedTrack, answer,
+};
 pub use fragment::{Fragment, FragmentError, restart_answer};
 pub use h264::ProfileLevelId;
 

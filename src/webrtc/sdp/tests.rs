@@ -29,7 +29,7 @@ fn answer_in(offer: &str, profile: [u8; 3], lip_sync: bool) -> Result<Answer, Of
             session_number: 42,
             credentials: &credentials,
             fingerprint: &fingerprint,
-            candidates: &candidates,
+            candidates: Candidates { addresses: &candidates, over_tcp: true },
             cname: "box",
             video: (track, ProfileLevelId(profile)),
             sound: OfferedSound { ssrc: 3000, stream_id: "pgm-sound".into() },
@@ -334,7 +334,8 @@ fn reads_a_fragment_and_answers_a_restart() {
     assert_eq!(fragment.credentials.ufrag, "EsAw");
     assert_eq!(fragment.candidates, 1);
     let credentials = Credentials { ufrag: "newufrag".into(), password: "newpassword".into() };
-    let answer = restart_answer(&fragment, &credentials, &["192.0.2.9:8189".parse().unwrap()]);
+    let addresses = ["192.0.2.9:8189".parse().unwrap()];
+    let answer = restart_answer(&fragment, &credentials, Candidates { addresses: &addresses, over_tcp: true });
     assert_eq!(
         lines(&answer),
         [

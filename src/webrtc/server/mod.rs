@@ -1,6 +1,7 @@
 //! The shell: one port, UDP and TCP, for all viewers, the threads that serve it, and the handle others use.
 //!
-//! Owns: the sockets, the controlling thread (`worker`), those that send (`shards`) and the one that serves TCP (`tcp`), sessions by name and address.
+//! Owns: the sockets, the controlling thread (`worker`), those that send (`shards`) and the one that serves TCP (`tcp`),
+//! sessions by name and address.
 //! Does not own: any protocol (the pure half of this room), HTTP (which calls the [`Handle`]).
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ const COMMANDS_WAITING: usize = 256;
 pub struct Config {
     /// The address of both ports, UDP and TCP; `[::]` means IPv4 and IPv6.
     pub listen: SocketAddr,
+    /// Whether the TCP port is wanted, for those whose network lets no UDP through.
+    pub over_tcp: bool,
     /// Further addresses to announce, for a box behind a port forward.
     pub public_addresses: Vec<IpAddr>,
     /// The box's own addresses as they are now, best first; asked before each answer.
@@ -361,19 +364,21 @@ fn most_connections(viewers: usize) -> usize {
     (viewers * 4).clamp(64, 2_000)
 }
 
-/// Binds the same port for UDP and TCP; where the system is to choose it, one that is free for both.
-fn bind_both(
-    listen: SocketAddr,
-    most: (usize, Sources),
-) -> io::Result<(Bound, tcp::Listener, mpsc::Receiver<tcp::Arrival>)> {
-    let mut tries = if listen.port() == 0 { tcp::MOST_TRIES } else { 1 };
+/// Binds the same port for UDP and TCP; where the system is to choose it, one that is free for both. Without TCP where
+/// it is not wanted or somebody else has it: most viewers never need it.
+fn bind_both(config: &Config) -> io::Result<(Bound, tcp::Listener, mpsc::Receiver<tcp::Arrival>)> {
+    let most = (most_connections(config.max_viewers), config.sources.clone());
+    let mut tries = if config.listen.port() == 0 { tcp::MOST_TRIES } else { 1 };
     loop {
-        let udp = Bound::bind(listen)?;
+        let udp = Bound::bind(config.listen)?;
         tries -= 1;
-        match tcp::Listener::bind(udp.local_addr(), most.clone()) {
-            Err(err) if err.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
-            tcp => return tcp.map(|(tcp, arrivals)| (udp, tcp, arrivals)),
-        }
+        let listen = config.over_tcp.then(|| udp.local_addr());
+        let (tcp, arrivals) = match tcp::Listener::bind(listen, most.clone()) {
+            Err(err) if err.kind() == io::ErrorKind::AddrInUse && tries > 0 => continue,
+            Err(err) if err.kind() == io::ErrorKind::AddrInUse => tcp::Listener::bind(None, most)?,
+            tcp => tcp?,
+        };
+        return Ok((udp, tcp, arrivals));
     }
 }
 
@@ -385,15 +390,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the port and makes the certificate.
+    /// Binds the port and makes the certificate. Where another program has the TCP port viewers are served over UDP alone.
     ///
     /// # Errors
-    /// When the port cannot be had.
-    pub fn bind(config: Config, clock: Clock) -> Result<(Handle, Self), BindError> {
+    /// When the UDP port cannot be had, or the TCP port for another reason.
+    pub fn bind(mut config: Config, clock: Clock) -> Result<(Handle, Self), BindError> {
         let listen = config.listen;
         let unusable = |source| BindError::Socket { listen, source };
-        let most = (most_connections(config.max_viewers), config.sources.clone());
-        let (socket, tcp, arrivals) = bind_both(listen, most).map_err(unusable)?;
+        let (socket, tcp, arrivals) = bind_both(&config).map_err(unusable)?;
+        config.over_tcp = tcp.is_bound();
         let outlets = Outlets { udp: socket.outlet().map_err(unusable)?, tcp: tcp.connections() };
         let identity = Identity::generate()?;
         let (commands, inbox) = mpsc::channel(COMMANDS_WAITING);
@@ -402,6 +407,11 @@ impl Server {
         let (way, asked) = ((socket.local_addr(), outlets, arrivals), (inbox, edges.clone()));
         let worker = Worker::new(config, clock.clone(), identity, way, board.clone(), asked);
         Ok((Handle { commands, board, edges, clock }, Self { worker, socket, tcp }))
+    }
+
+    /// Whether the TCP port was wanted and could be had.
+    pub fn serves_tcp(&self) -> bool {
+        self.tcp.is_bound()
     }
 
     /// The address both ports are bound to.

@@ -62,30 +62,25 @@ pub(super) enum Arrival {
 
 /// The listening half, bound and ready to run.
 pub(super) struct Listener {
-    socket: std::net::TcpListener,
+    /// None where there is no TCP.
+    socket: Option<std::net::TcpListener>,
     connections: Arc<Connections>,
-    arrivals: mpsc::Sender<Arrival>,
+    pub(super) arrivals: mpsc::Sender<Arrival>,
 }
 
 impl Listener {
-    /// Binds the port; `most` connections may be there at once, half of them of one of the `sources`.
+    /// Binds the port, if there is to be one; `most` connections may be there at once, half of them of one of the `sources`.
     pub(super) fn bind(
-        listen: SocketAddr,
+        listen: Option<SocketAddr>,
         (most, sources): (usize, Sources),
     ) -> io::Result<(Self, mpsc::Receiver<Arrival>)> {
-        let domain = if listen.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
-        let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
-        if listen.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_reuse_address(true)?;
-        // Connections inherit both; less room is no reason not to start.
-        let _ = socket.set_send_buffer_size(SEND_BUFFER);
-        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-        socket.bind(&listen.into())?;
-        socket.listen(BACKLOG)?;
+        let socket = listen.map(bound).transpose()?;
         let (arrivals, inbox) = mpsc::channel(MOST_ARRIVALS);
-        Ok((Self { socket: socket.into(), connections: Arc::new(Connections::new(most, sources)), arrivals }, inbox))
+        Ok((Self { socket, connections: Arc::new(Connections::new(most, sources)), arrivals }, inbox))
+    }
+
+    pub(super) fn is_bound(&self) -> bool {
+        self.socket.is_some()
     }
 
     pub(super) fn connections(&self) -> Arc<Connections> {
@@ -105,10 +100,14 @@ impl Listener {
 
     async fn accept(self) {
         let Self { socket, connections, arrivals } = self;
-        // Without a listener no path over TCP comes about, and the others go on.
-        let listener = match TcpListener::from_std(socket) {
-            Ok(listener) => listener,
-            Err(err) => return tracing::error!(%err, "nobody can connect to the media port over TCP"),
+        // Without a listener no path over TCP comes about, and the others go on: `arrivals` must not end.
+        let listener = match socket.map(TcpListener::from_std) {
+            Some(Ok(listener)) => listener,
+            Some(Err(err)) => {
+                tracing::error!(%err, "nobody can connect to the media port over TCP");
+                return std::future::pending().await;
+            }
+            None => return std::future::pending().await,
         };
         loop {
             match listener.accept().await {
@@ -125,6 +124,21 @@ impl Listener {
     }
 }
 
+fn bound(listen: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let domain = if listen.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    if listen.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    // Connections inherit both; less room is no reason not to start.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&listen.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 fn admit(stream: TcpStream, peer: SocketAddr, connections: &Arc<Connections>, arrivals: &mpsc::Sender<Arrival>) {
     let Ok(local) = stream.local_addr() else { return };
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
@@ -137,13 +151,17 @@ fn admit(stream: TcpStream, peer: SocketAddr, connections: &Arc<Connections>, ar
     if let Err(err) = set {
         tracing::debug!(%peer, %err, "a connection keeps its defaults");
     }
-    let connection = Arc::new(Connection::new(stream, path));
-    if !connections.enter(&connection) {
+    let connection = Arc::new(Connection::new(stream, path, connections.waiting.clone()));
+    let Some(entered) = connections.enter(&connection) else {
         tracing::debug!(%peer, "too many connections to the media port");
         return;
-    }
+    };
     let (connections, arrivals) = (connections.clone(), arrivals.clone());
     tokio::spawn(async move {
+        if entered.replaces_proven {
+            // Before anything of this one, which may prove the same path again.
+            let _ = arrivals.send(Arrival::Gone(path)).await;
+        }
         serve(&connection, &arrivals).await;
         // Those that the controlling thread has let go are not there any more.
         if connections.leave(&connection) && connection.is_proven() {

@@ -1,5 +1,5 @@
-//! The controlling thread: it listens to the UDP port, hears what comes over TCP, holds the sessions and the subscriptions, and makes of every picture
-//! one frame for all viewers.
+//! The controlling thread: it listens to the UDP port, hears what comes over TCP, holds the sessions and the
+//! subscriptions, and makes of every picture one frame for all viewers.
 //!
 //! Owns: who is meant by a datagram, commands, timers, status. Does not own: what viewers are sent as media (`shard`);
 //! the shard that is served on this thread is served in between.
@@ -272,16 +272,22 @@ impl Worker {
                 }
             }
             Arrival::Gone(path) => {
-                let Some(&key) = self.by_peer.get(&path.remote()) else { return };
-                let Some(entry) = self.sessions.get_mut(&key) else { return };
-                tracing::debug!(session = log_name(&entry.id), peer = %path.peer, "a viewer's connection has ended");
-                entry.session.lost(&path);
-                // Whatever comes next is another path, though its addresses be the same.
-                entry.path = entry.path.filter(|used| *used != path);
-                self.forget_old_paths(key);
-                self.follow_path(key);
+                if let Some(&key) = self.by_peer.get(&path.remote()) {
+                    self.lose(key, &path);
+                }
             }
         }
+    }
+
+    /// A path over TCP is no more.
+    fn lose(&mut self, key: Key, path: &Path) {
+        let Some(entry) = self.sessions.get_mut(&key) else { return };
+        tracing::debug!(session = log_name(&entry.id), peer = %path.peer, "a viewer's connection has ended");
+        entry.session.lost(path);
+        // Whatever comes next is another path, though its addresses be the same.
+        entry.path = entry.path.filter(|used| used != path);
+        self.forget_old_paths(key);
+        self.follow_path(key);
     }
 
     // ---- datagrams -------------------------------------------------------------------------
@@ -327,8 +333,10 @@ impl Worker {
         let checked = entry.session.handle_check(now, path, request);
         match checked {
             Ok(true) => {
-                if path.transport == Transport::Tcp {
-                    self.outlets.tcp.prove(&path);
+                // It may have ended while its check waited: nobody would tell of that any more.
+                if path.transport == Transport::Tcp && !self.outlets.tcp.prove(&path) {
+                    self.lose(key, &path);
+                    return true;
                 }
                 // An address belongs to whoever proved it last.
                 let owner = self.by_peer.insert(path.remote(), key);

@@ -3,10 +3,10 @@
 //! A connection costs a stranger one packet more than it costs the box. So there are few that have proven nothing, and
 //! when there is no room for one more the one that came first gives way: a viewer proves its own within two round trips.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use super::connection::Connection;
+use super::connection::{Connection, Waiting};
 use crate::access::Sources;
 use crate::webrtc::ice::Path;
 use crate::webrtc::sending::Batch;
@@ -21,67 +21,85 @@ const MOST_UNPROVEN_OF_ONE: usize = 128;
 pub(in crate::webrtc::server) struct Connections {
     most: usize,
     sources: Sources,
+    pub(super) waiting: Waiting,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
     all: HashMap<Path, Entry>,
-    /// How many there are of each origin.
-    of: HashMap<Origin, usize>,
-    /// Those that have proven nothing, in order.
-    unproven: VecDeque<Path>,
+    /// Those of each origin.
+    of: HashMap<Origin, Own>,
+    /// Those that have proven nothing, by when they came.
+    unproven: BTreeMap<u64, Path>,
+    next: u64,
 }
 
 struct Entry {
     connection: Arc<Connection>,
     /// As it was counted when it came.
     from: Option<Origin>,
+    /// Later ones have greater ones.
+    nth: u64,
+}
+
+/// Connections of one origin.
+#[derive(Default)]
+struct Own {
+    all: usize,
+    unproven: BTreeMap<u64, Path>,
+}
+
+/// A connection has been taken in.
+pub(super) struct Entered {
+    /// The one before on the same addresses had proven its path: nobody else tells that it is over.
+    pub(super) replaces_proven: bool,
 }
 
 impl Connections {
     pub(super) fn new(most: usize, sources: Sources) -> Self {
-        Self { most, sources, table: Mutex::default() }
+        Self { most, sources, waiting: Waiting::default(), table: Mutex::default() }
     }
 
-    /// Takes a connection in, for which another may have to go; false when there is no room.
-    pub(super) fn enter(&self, connection: &Arc<Connection>) -> bool {
+    /// Takes a connection in, for which another may have to go; `None` when there is no room, which there always is for one
+    /// that replaces another.
+    pub(super) fn enter(&self, connection: &Arc<Connection>) -> Option<Entered> {
         let path = connection.path();
+        // Before the lock, which those who send wait for: it may have to look at the box's networks.
+        let from = Origin::of(&self.sources, Some(path.peer.ip()));
         let mut table = lock(&self.table);
         // The one before on the same addresses is over, or there could not be another.
-        table.close(&path);
-        let from = Origin::of(&self.sources, Some(path.peer.ip()));
-        let own = table.unproven.iter().filter(|other| from.is_some() && table.origin(other) == from);
-        let (first, count) = (own.clone().next().copied(), own.count());
-        if count >= MOST_UNPROVEN_OF_ONE
-            || from.and_then(|from| table.of.get(&from)).is_some_and(|count| *count >= self.most_of_one())
+        let before = table.close(&path);
+        let has_room = self.make_room(&mut table, from);
+        if has_room {
+            table.insert(path, connection.clone(), from);
+        }
+        let replaces_proven = before.is_some_and(|before| before.is_proven());
+        has_room.then_some(Entered { replaces_proven })
+    }
+
+    fn make_room(&self, table: &mut Table, from: Option<Origin>) -> bool {
+        if let Some(own) = from.and_then(|from| table.of.get(&from))
+            && (own.unproven.len() >= MOST_UNPROVEN_OF_ONE || own.all >= self.most / 2)
         {
-            let Some(first) = first else { return false };
+            let Some(first) = own.unproven.values().next().copied() else { return false };
             table.close(&first);
         }
         if table.unproven.len() >= MOST_UNPROVEN || table.all.len() >= self.most {
-            let Some(first) = table.unproven.front().copied() else { return false };
+            let Some(first) = table.unproven.values().next().copied() else { return false };
             table.close(&first);
-        }
-        table.all.insert(path, Entry { connection: connection.clone(), from });
-        table.unproven.push_back(path);
-        if let Some(from) = from {
-            *table.of.entry(from).or_default() += 1;
         }
         true
     }
 
-    /// Half of all, so that one address cannot have them all.
-    fn most_of_one(&self) -> usize {
-        (self.most / 2).max(MOST_UNPROVEN_OF_ONE)
-    }
-
-    /// A path's viewer has proven to know a session's password.
-    pub(in crate::webrtc::server) fn prove(&self, path: &Path) {
+    /// A path's viewer has proven to know a session's password; false when its connection is not there any more.
+    pub(in crate::webrtc::server) fn prove(&self, path: &Path) -> bool {
         let mut table = lock(&self.table);
-        let Some(entry) = table.all.get(path).filter(|entry| !entry.connection.is_proven()) else { return };
+        let Some(entry) = table.all.get(path) else { return false };
         entry.connection.prove();
-        table.unproven.retain(|unproven| unproven != path);
+        let (nth, from) = (entry.nth, entry.from);
+        table.proves(nth, from);
+        true
     }
 
     /// Closes a path's connection, for its session is over.
@@ -100,7 +118,7 @@ impl Connections {
     pub(super) fn close_all(&self) {
         let mut table = lock(&self.table);
         let paths: Vec<Path> = table.all.keys().copied().collect();
-        paths.iter().for_each(|path| table.close(path));
+        paths.iter().for_each(|path| _ = table.close(path));
     }
 
     /// A connection has ended; false when it was let go before.
@@ -137,21 +155,39 @@ impl Connections {
 }
 
 impl Table {
-    fn origin(&self, path: &Path) -> Option<Origin> {
-        self.all.get(path)?.from
+    fn insert(&mut self, path: Path, connection: Arc<Connection>, from: Option<Origin>) {
+        let nth = self.next;
+        self.next += 1;
+        self.unproven.insert(nth, path);
+        if let Some(from) = from {
+            let own = self.of.entry(from).or_default();
+            own.all += 1;
+            own.unproven.insert(nth, path);
+        }
+        self.all.insert(path, Entry { connection, from, nth });
     }
 
-    fn close(&mut self, path: &Path) {
-        let Some(Entry { connection, from }) = self.all.remove(path) else { return };
+    /// A connection counts no more among those that have proven nothing.
+    fn proves(&mut self, nth: u64, from: Option<Origin>) {
+        self.unproven.remove(&nth);
+        if let Some(own) = from.and_then(|from| self.of.get_mut(&from)) {
+            own.unproven.remove(&nth);
+        }
+    }
+
+    /// Closes a path's connection, and gives it.
+    fn close(&mut self, path: &Path) -> Option<Arc<Connection>> {
+        let Entry { connection, from, nth } = self.all.remove(path)?;
         connection.close();
-        self.unproven.retain(|unproven| unproven != path);
+        self.proves(nth, from);
         if let Some(from) = from
-            && let Some(count) = self.of.get_mut(&from)
+            && let Some(own) = self.of.get_mut(&from)
         {
-            *count -= 1;
-            if *count == 0 {
+            own.all -= 1;
+            if own.all == 0 {
                 self.of.remove(&from);
             }
         }
+        Some(connection)
     }
 }

@@ -169,6 +169,11 @@ impl Client {
     }
 
     pub(super) async fn check(&self) {
+        self.send(&self.nomination()).await;
+    }
+
+    /// A check that nominates the path it comes along.
+    pub(super) fn nomination(&self) -> Vec<u8> {
         let mut message = Message::new();
         message.typ = BINDING_REQUEST;
         message.transaction_id = TransactionId::new();
@@ -181,7 +186,7 @@ impl Client {
             .add_to(&mut message)
             .unwrap();
         FINGERPRINT.add_to(&mut message).unwrap();
-        self.send(&message.raw).await;
+        message.raw
     }
 
     /// Goes on over TCP.

@@ -4,7 +4,7 @@ use tokio::net::TcpSocket;
 
 use super::client::Stream;
 use super::*;
-use crate::webrtc::ice::Transport;
+use crate::webrtc::ice::{Path, Transport};
 
 impl TestBox {
     async fn viewer_over_tcp(&mut self) -> (Client, Created) {
@@ -123,6 +123,26 @@ async fn a_viewer_whose_only_connection_broke_comes_back_by_another() {
 }
 
 #[tokio::test]
+async fn a_check_whose_connection_ended_while_it_waited_leads_the_picture_nowhere() {
+    let mut server = TestBox::start("127.0.0.1:0", 10);
+    let mut source = server.publish();
+    source.picture(true, 500);
+    let (mut client, _) = server.viewer().await;
+    assert!(client.connect().await);
+    access_unit(&mut client).await;
+    let peer = "127.0.0.1:9".parse().unwrap();
+    let path = Path { local: IpAddr::from([127, 0, 0, 1]), peer, transport: Transport::Tcp };
+    server.arrivals.send(tcp::Arrival::Datagram(path, client.nomination())).await.unwrap();
+    while server.arrivals.capacity() < server.arrivals.max_capacity() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.handle.felt().await;
+    source.picture(false, 500);
+    access_unit(&mut client).await;
+    goes_over(&server, Transport::Udp).await;
+}
+
+#[tokio::test]
 async fn a_viewer_that_stops_reading_holds_up_nobody_and_sees_the_present_when_it_goes_on() {
     let config = Config { threads: 2, ..config("127.0.0.1:0".parse().unwrap(), 10) };
     let mut server = TestBox::start_with(config, || Box::new(AsItIs));
@@ -200,10 +220,27 @@ async fn a_thousand_silent_connections_leave_room_for_a_viewer_and_go() {
 }
 
 #[tokio::test]
-async fn a_tcp_port_in_use_is_named() {
+async fn without_its_tcp_port_the_box_serves_viewers_over_udp_and_offers_nothing_else() {
     // Free for UDP, most likely: the system gives out ports in another order for each.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = taken.local_addr().unwrap();
-    let err = Server::bind(config(listen, 1), Clock::system()).map(|_| ()).unwrap_err();
-    assert!(err.to_string().contains(&listen.to_string()), "{err}");
+    let wanted = config(taken.local_addr().unwrap(), 10);
+    let unwanted = Config { over_tcp: false, ..config("127.0.0.1:0".parse().unwrap(), 10) };
+    for config in [wanted, unwanted] {
+        let (_, server) = Server::bind(config.clone(), Clock::system()).unwrap();
+        assert!(!server.serves_tcp());
+        drop(server);
+        let mut server = TestBox::start_with(config, || Box::new(AsItIs));
+        let mut source = server.publish();
+        source.picture(true, 500);
+        let (mut client, created) = server.viewer().await;
+        assert!(!created.answer_sdp.contains(" tcp "), "{}", created.answer_sdp);
+        assert!(client.connect().await);
+        access_unit(&mut client).await;
+        let fragment =
+            "a=ice-ufrag:viewer\r\na=ice-pwd:0123456789012345678901\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n";
+        let restarted = server.handle.restart_ice(&created.session_id, fragment).await.unwrap();
+        assert!(restarted.sdpfrag.contains(" udp ") && !restarted.sdpfrag.contains(" tcp "), "{}", restarted.sdpfrag);
+        server.stop.cancel();
+        assert!(server.running.await.unwrap().is_ok());
+    }
 }

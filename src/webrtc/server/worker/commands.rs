@@ -11,7 +11,7 @@ use super::streams::{Agreed, Waiting};
 use super::{Entry, Worker};
 use crate::webrtc::dtls::Dtls;
 use crate::webrtc::ice::{Agent, Credentials};
-use crate::webrtc::sdp::{AnswerRequest, Fragment, OfferError, OfferedSound, OfferedTrack};
+use crate::webrtc::sdp::{AnswerRequest, Candidates, Fragment, OfferError, OfferedSound, OfferedTrack};
 use crate::webrtc::sdp::{answer, restart_answer};
 use crate::webrtc::sending::{SoundSource, Sources};
 use crate::webrtc::session::{Ended, Parts, Phase, Session};
@@ -91,7 +91,7 @@ impl Worker {
             session_number: u64::from(random()),
             credentials: &credentials,
             fingerprint: self.identity.fingerprint(),
-            candidates: &self.addresses,
+            candidates: self.candidates(),
             cname: &cname,
             video: (OfferedTrack { ssrc, rtx_ssrc, stream_id }, profile),
             sound: OfferedSound { ssrc: sound_ssrc, stream_id: format!("{}-sound", name.name()) },
@@ -139,6 +139,10 @@ impl Worker {
         Ok(Created { session_id: id, etag: ufrag, answer_sdp: answer.sdp })
     }
 
+    fn candidates(&self) -> Candidates<'_> {
+        Candidates { addresses: &self.addresses, over_tcp: self.config.over_tcp }
+    }
+
     fn credentials(&self) -> Credentials {
         loop {
             let ufrag = random_text::<8>();
@@ -174,6 +178,6 @@ impl Worker {
             self.by_ufrag.remove(&entry.ufrags.remove(0));
         }
         lock(&self.board.etags).insert(id.to_owned(), etag.clone());
-        Ok(Restarted { etag, sdpfrag: restart_answer(fragment, &credentials, &self.addresses) })
+        Ok(Restarted { etag, sdpfrag: restart_answer(fragment, &credentials, self.candidates()) })
     }
 }
