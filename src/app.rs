@@ -201,6 +201,7 @@ impl App {
             srt: sources.local_addr().context("asking for the SRT port's own address")?,
         };
         let (page, feed_port, picture) = (listening.http.port(), listening.srt.port(), media.local_addr().port());
+        let over = if media.serves_tcp() { "UDP and TCP" } else { "UDP" };
 
         let parts = Parts::new();
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
@@ -311,9 +312,7 @@ impl App {
             callers,
         };
         app.callers.apply(&app.started_with);
-        tracing::info!(
-            "page on TCP port {page}, SRT in on UDP port {feed_port}, WebRTC out on UDP and TCP port {picture}"
-        );
+        tracing::info!("page on TCP port {page}, SRT in on UDP port {feed_port}, WebRTC out on {over} port {picture}");
         Ok(app)
     }
 
